@@ -1,0 +1,1 @@
+"""What every other room stands on: configuration, run folders, events. Standard library only."""
