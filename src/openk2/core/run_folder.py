@@ -91,7 +91,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that appears at `path`, whole and synced to disk, when the block ends well."""
+    """A folder to fill that appears at `path`, whole and synced, when the block ends well."""
     partial = path.with_name(path.name + ".partial")
     if partial.exists():
         shutil.rmtree(partial)

@@ -1,0 +1,1 @@
+"""Doors to the outside world; each file opens one."""

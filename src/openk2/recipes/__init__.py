@@ -1,0 +1,1 @@
+"""A run is a function that returns a complete configuration; the only room that wires stages."""

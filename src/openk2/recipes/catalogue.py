@@ -1,0 +1,65 @@
+"""The recipes, by name."""
+
+from collections.abc import Callable
+
+from openk2.core.errors import UserError
+from openk2.models.config import KimiK2Config
+from openk2.training.config import OptimizerConfig, PretrainConfig, TrainingConfig
+
+__all__ = ["RECIPES", "micro", "nano", "recipe"]
+
+
+def nano() -> PretrainConfig:
+    """A K2 in miniature on a laptop's CPU, in minutes: the first command of a newcomer."""
+    return PretrainConfig(
+        name="nano",
+        model=KimiK2Config.preset("nano"),
+        training=TrainingConfig(
+            steps=500,
+            sequence_length=512,
+            batch_size=16,
+            micro_batch_size=8,
+            evaluate_every=100,
+            checkpoint_every=50,
+            sample_prompt="def ",
+        ),
+        optimizer=OptimizerConfig(
+            learning_rate=2e-3,
+            final_learning_rate=1e-4,
+            warmup_steps=20,
+            decay_steps=300,
+        ),
+    )
+
+
+def micro() -> PretrainConfig:
+    """A model of 0.1 B parameters: an evening on a workstation, minutes on one GPU."""
+    return PretrainConfig(
+        name="micro",
+        model=KimiK2Config.preset("micro"),
+        training=TrainingConfig(
+            steps=5000,
+            sequence_length=1024,
+            batch_size=64,
+            micro_batch_size=8,
+            evaluate_every=500,
+            checkpoint_every=100,
+            sample_prompt="def ",
+        ),
+        optimizer=OptimizerConfig(
+            learning_rate=1e-3,
+            final_learning_rate=5e-5,
+            warmup_steps=100,
+            decay_steps=2000,
+        ),
+    )
+
+
+RECIPES: dict[str, Callable[[], PretrainConfig]] = {"nano": nano, "micro": micro}
+
+
+def recipe(name: str) -> PretrainConfig:
+    """The recipe of that name; UserError names those there are."""
+    if name not in RECIPES:
+        raise UserError(f"no recipe '{name}'; there are {', '.join(RECIPES)}, or a .toml file")
+    return RECIPES[name]()

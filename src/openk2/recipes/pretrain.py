@@ -1,0 +1,174 @@
+"""The pre-training run, from text to report: what `k2 run` and `k2 pretrain` do."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from openk2.core.config import load_toml, to_toml, with_overrides
+from openk2.core.events import EventLog, read_events
+from openk2.core.run_folder import RunFolder
+from openk2.data.corpus import Corpus, prepare_corpus
+from openk2.models.accounting import count_parameters, training_flops_per_token
+from openk2.optimizers import plan_parameters
+from openk2.recipes.catalogue import recipe
+from openk2.reporting.progress import LiveProgress
+from openk2.reporting.report import write_report
+from openk2.reporting.summary import print_summary, summarize
+from openk2.training.config import PretrainConfig
+from openk2.training.estimate import estimate_run
+from openk2.training.machine import Setup, set_up
+from openk2.training.pretrain import Pretraining, Stopped
+
+__all__ = ["dry_run", "resolve_config", "run_pretraining"]
+
+
+def resolve_config(
+    name_or_file: str, overrides: dict[str, str], data: Sequence[str], out: Path | None = None
+) -> PretrainConfig:
+    """A recipe's name or a TOML file, with `--key=value` overrides and the user's text.
+
+    What the machine decided when a run in `out` began (threads, dtype, device) stays decided: a
+    resumed run is the same run.
+    """
+    path = Path(name_or_file)
+    config = load_toml(PretrainConfig, path) if path.suffix == ".toml" else recipe(name_or_file)
+    if data:
+        config = replace(config, data=replace(config.data, paths=tuple(data)))
+    config = with_overrides(config, overrides)
+    stored = None if out is None else RunFolder(out).config
+    if stored is not None and stored.exists():
+        before, now = load_toml(PretrainConfig, stored).training, config.training
+        config = replace(
+            config,
+            training=replace(
+                now,
+                threads=before.threads if now.threads is None else now.threads,
+                dtype=before.dtype if now.dtype == "auto" else now.dtype,
+                device=before.device if now.device == "auto" else now.device,
+            ),
+        )
+    return config
+
+
+def dry_run(config: PretrainConfig, as_json: bool) -> None:
+    """Print the resolved config and what the run will take; write nothing."""
+    setup = set_up(config.training)
+    config = _decided(config, setup)
+    estimate = estimate_run(config, setup)
+    if as_json:
+        print(json.dumps({"config": asdict(config), "estimate": asdict(estimate)}))
+        return
+    print(to_toml(config))
+    basis = "one micro-batch timed here" if estimate.measured else "a matrix product timed here"
+    print(
+        f"# parameters    {estimate.parameters:,}, {estimate.activated_parameters:,} activated\n"
+        f"# tokens        {estimate.tokens:,}\n"
+        f"# compute       {estimate.flops:.3g} floating-point operations\n"
+        f"# memory        {estimate.memory_bytes / 2**30:.1f} GiB of "
+        f"{estimate.free_memory_bytes / 2**30:.1f} GiB free\n"
+        f"# expected time {_duration(estimate.seconds)} of training ({basis})"
+    )
+
+
+def run_pretraining(config: PretrainConfig, out: Path, as_json: bool = False) -> int:
+    """Train in `out`, or go on where a run of this config stopped there; returns the exit code."""
+    setup = set_up(config.training)
+    config = _decided(config, setup)
+    folder = RunFolder(out)
+    folder.open(config)
+    console = Console(stderr=as_json)
+    console.print(
+        f"{config.name}: {config.training.steps} steps of {config.training.tokens_per_step} tokens "
+        f"into {out}, {setup.dtype} on {setup.machine.threads} threads"
+        f" ({setup.machine.threads_reason})",
+        highlight=False,
+    )
+    corpus = prepare_corpus(
+        folder.data,
+        config.data.paths or None,
+        config.model.vocab_size,
+        config.data.validation_fraction,
+        config.seed,
+        config.data.strict,
+    )
+    with LiveProgress(config.training.steps, console=console) as progress:
+        events = EventLog(folder.events, observers=[progress])
+        run = Pretraining(config, corpus, folder, events, setup.dtype, setup.device)
+        try:
+            if not run.restore():
+                events.cut_back(0)
+                _describe(events, config, corpus, setup, run)
+            run.run()
+        except Stopped as stopped:
+            print(f"{stopped}; the same command resumes", file=sys.stderr)
+            return 128 + (15 if stopped.signal_name == "SIGTERM" else 2)
+        finally:
+            events.close()
+            write_report(out)
+    summary = summarize(out)
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        print_summary(summary, console)
+        _print_sample(folder, console)
+    return 0
+
+
+def _decided(config: PretrainConfig, setup: Setup) -> PretrainConfig:
+    """The config with what the machine decided in place of none and auto."""
+    decided = replace(
+        config.training,
+        threads=setup.machine.threads,
+        dtype=str(setup.dtype).removeprefix("torch."),
+        device=setup.device.type,
+    )
+    return replace(config, training=decided)
+
+
+def _describe(
+    events: EventLog, config: PretrainConfig, corpus: Corpus, setup: Setup, run: Pretraining
+) -> None:
+    """The events that say what this run is."""
+    training = config.training
+    events.append(
+        "run",
+        name=config.name,
+        machine=setup.describe(),
+        parameters=asdict(count_parameters(config.model)),
+        flops_per_token=training_flops_per_token(config.model, training.sequence_length),
+        steps=training.steps,
+        tokens_per_step=training.tokens_per_step,
+    )
+    events.append("corpus", **corpus.statistics)
+    plan: list[dict[str, Any]] = [
+        {
+            "name": rule.name,
+            "shape": list(rule.shape),
+            "rule": rule.rule,
+            "reason": rule.reason,
+            "matrices": rule.matrices,
+        }
+        for rule in plan_parameters(run.model)
+    ]
+    events.append("plan", parameters=plan)
+
+
+def _print_sample(folder: RunFolder, console: Console) -> None:
+    last = list(read_events(folder.events, "sample"))[-1]
+    console.print("\na sample:", style="dim")
+    console.print(last["prompt"] + last["text"], markup=False, highlight=False)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.3g} days"

@@ -1,0 +1,1 @@
+"""A run folder in, pages and figures out: files are read, live objects are never seen."""

@@ -1,0 +1,61 @@
+"""Setting torch up for the machine: device, threads, compute dtype, memory."""
+
+import ctypes
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from openk2 import __version__
+from openk2.core.device import Machine, probe_machine
+from openk2.core.errors import UserError
+from openk2.training.config import TrainingConfig
+
+__all__ = ["Setup", "set_up"]
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+class Setup:
+    """The machine as a run uses it."""
+
+    def __init__(self, machine: Machine, device: torch.device, dtype: torch.dtype) -> None:
+        self.machine, self.device, self.dtype = machine, device, dtype
+
+    def describe(self) -> dict[str, Any]:
+        """The `machine` field of the `run` event (docs/events.md)."""
+        name = "cpu"
+        if self.device.type == "cuda":
+            name = torch.cuda.get_device_name(self.device)
+        versions = {"torch": torch.__version__, "openk2": __version__}
+        return {**asdict(self.machine), **versions, "device": name}
+
+
+def set_up(config: TrainingConfig) -> Setup:
+    """Probe the machine and set this process up for it: one call, before the first tensor."""
+    machine = probe_machine(config.threads, config.dtype)
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise UserError("training.device is cuda, and torch finds no CUDA device; set it to cpu")
+    torch.set_num_threads(machine.threads)
+    dtype = machine.dtype
+    if device == "cuda" and config.dtype == "auto":
+        dtype = "bfloat16"
+    _keep_freed_memory()
+    return Setup(machine, torch.device(device), getattr(torch, dtype))
+
+
+def _keep_freed_memory() -> None:
+    """Let malloc reuse large blocks rather than return them to the kernel.
+
+    A returned block comes back page by page, each zeroed on first touch: for the tensors of a
+    training step that takes several times as long as the arithmetic done on them.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "gnu_get_libc_version"):
+            libc.mallopt(M_MMAP_MAX, 0)
+            libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

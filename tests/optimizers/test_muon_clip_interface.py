@@ -1,0 +1,198 @@
+import copy
+import io
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from openk2.optimizers import muon_clip
+from openk2.optimizers.muon_clip import MuonClipOptimizer
+from openk2.optimizers.param_plan import plan_parameters
+
+from .small_model import ADAMW_NAMES, SmallModel, run, set_gradients, weights
+
+
+def test_parameters_without_a_gradient_are_left_alone() -> None:
+    model = SmallModel(0)
+    optimizer = MuonClipOptimizer.from_model(model, lr=0.5)
+    before = weights(model)
+    set_gradients(model, 0)
+    model.wide.grad = model.gain.grad = None
+    optimizer.step()
+    unchanged = {name for name, weight in weights(model).items() if weight.equal(before[name])}
+    assert unchanged == {"wide", "gain"}
+    assert model.wide not in optimizer.state and model.gain not in optimizer.state
+
+
+def reloaded(state_dict: dict[str, object]) -> dict[str, object]:
+    file = io.BytesIO()
+    torch.save(state_dict, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_resumed_run_is_bit_equal(dtype: torch.dtype) -> None:
+    model = SmallModel(0, dtype=dtype)
+    optimizer = MuonClipOptimizer.from_model(model, lr=0.1, qk_clip_threshold=1.0)
+    run(optimizer, model, range(3))
+    resumed_model = copy.deepcopy(model)
+    resumed = MuonClipOptimizer.from_model(resumed_model, lr=0.7, qk_clip_threshold=1.0)
+    resumed.load_state_dict(reloaded(optimizer.state_dict()))
+    for parameter in resumed_model.parameters():
+        for name, value in resumed.state[parameter].items():
+            assert value.dtype == torch.float32, name
+    run(optimizer, model, range(3, 6))
+    run(resumed, resumed_model, range(3, 6))
+    after, resumed_after = weights(model), weights(resumed_model)
+    assert all(torch.equal(resumed_after[name], weight) for name, weight in after.items())
+
+
+def test_loaded_state_is_a_copy() -> None:
+    model, other = SmallModel(0), SmallModel(0)
+    optimizer = MuonClipOptimizer.from_model(model)
+    run(optimizer, model, range(1))
+    loaded = MuonClipOptimizer.from_model(other)
+    loaded.load_state_dict(optimizer.state_dict())
+    run(optimizer, model, range(1, 2))
+    assert not torch.equal(
+        optimizer.state[model.wide]["momentum_buffer"], loaded.state[other.wide]["momentum_buffer"]
+    )
+    assert optimizer.state[model.gain]["step"] == 2 and loaded.state[other.gain]["step"] == 1
+
+
+def test_learning_rate_schedulers_drive_each_group() -> None:
+    model = SmallModel(0)
+    optimizer = MuonClipOptimizer.from_model(model, lr=0.1, weight_decay=0.0)
+    rules = [group["rule"] for group in optimizer.param_groups]
+    factor: dict[str, Callable[[int], float]] = {"muon": lambda t: 0.0, "adamw": lambda t: 1.0}
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, [factor[rule] for rule in rules])
+    before = weights(model)
+    run(optimizer, model, range(1))
+    scheduler.step()
+    changed = {name for name, weight in weights(model).items() if not weight.equal(before[name])}
+    assert changed == set(ADAMW_NAMES)
+
+
+def test_closure_runs_with_gradients_and_returns_its_loss() -> None:
+    weight = nn.Parameter(torch.eye(3))
+    optimizer = MuonClipOptimizer([weight], lr=0.1)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = weight.square().sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure) == 3
+    assert weight.square().sum() < 3
+
+
+def test_the_audit_names_a_matrix_that_lost_its_rule() -> None:
+    model = SmallModel(0)
+    optimizer = MuonClipOptimizer.from_model(model)
+    muon_group = next(group for group in optimizer.param_groups if group["rule"] == "muon")
+    muon_group["rule"] = "adamw"
+    set_gradients(model, 0)
+    with pytest.raises(RuntimeError, match=r"^wide: planned for Muon with 1 matrices, but 0 were"):
+        optimizer.step()
+
+
+def test_the_audit_names_a_parameter_that_left_its_group() -> None:
+    model = SmallModel(0)
+    optimizer = MuonClipOptimizer.from_model(model)
+    for group in optimizer.param_groups:
+        group["params"] = [p for p in group["params"] if p is not model.tall]
+    set_gradients(model, 0)
+    with pytest.raises(RuntimeError, match=r"^tall: planned for Muon"):
+        optimizer.step()
+
+
+def test_the_audit_counts_every_expert(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = SmallModel(0)
+    optimizer = MuonClipOptimizer.from_model(model)
+    monkeypatch.setattr(muon_clip, "MAX_BATCH_ELEMENTS", 40)
+    batches = muon_clip._batches
+
+    def lossy(pieces: object) -> object:
+        """Loses the batch that holds an expert for the second time."""
+        seen = 0
+        for batch in batches(pieces):
+            seen += any(piece.parameter is model.experts for piece in batch)
+            if seen != 2:
+                yield batch
+
+    monkeypatch.setattr(muon_clip, "_batches", lossy)
+    set_gradients(model, 0)
+    with pytest.raises(RuntimeError, match=r"^experts: planned for Muon with 3 matrices, but"):
+        optimizer.step()
+
+
+def test_parameters_without_names_are_planned_by_their_dimensions() -> None:
+    parameters = [nn.Parameter(torch.randn(s)) for s in [(4,), (3, 4), (2, 3, 4)]]
+    frozen = nn.Parameter(torch.randn(3, 3), requires_grad=False)
+    optimizer = MuonClipOptimizer([*parameters, frozen])
+    assert [(p.name, p.rule) for p in optimizer.plan] == [
+        ("parameter 0", "adamw"),
+        ("parameter 1", "muon"),
+        ("parameter 2", "muon"),
+    ]
+
+
+def test_named_parameters_are_planned_by_name() -> None:
+    optimizer = MuonClipOptimizer(SmallModel(0).named_parameters())
+    rules = {planned.name: planned.rule for planned in optimizer.plan}
+    assert rules["embed_tokens.weight"] == rules["gain"] == "adamw"
+    assert rules["wide"] == rules["experts"] == "muon"
+
+
+def test_from_model_keeps_the_plan_of_the_model_in_its_order() -> None:
+    model = SmallModel(0)
+    optimizer = MuonClipOptimizer.from_model(model)
+    assert optimizer.plan == plan_parameters(model)
+    assert [group["rule"] for group in optimizer.param_groups] == ["muon", "adamw"]
+
+
+def test_groups_keep_their_options_and_may_set_the_rule() -> None:
+    a, b, c, d = (nn.Parameter(torch.randn(3, 4)) for _ in range(4))
+    gain = nn.Parameter(torch.randn(4))
+    optimizer = MuonClipOptimizer(
+        [{"params": [a, gain], "lr": 0.5}, {"params": b, "rule": "adamw"}], lr=0.1
+    )
+    optimizer.add_param_group({"params": [c, d], "rule": "muon", "momentum": 0.0})
+    found = [
+        (group["rule"], group["lr"], group["momentum"], len(group["params"]))
+        for group in optimizer.param_groups
+    ]
+    assert found == [
+        ("muon", 0.5, 0.95, 1),
+        ("adamw", 0.5, 0.95, 1),
+        ("adamw", 0.1, 0.95, 1),
+        ("muon", 0.1, 0.0, 2),
+    ]
+    assert [planned.name for planned in optimizer.plan] == [f"parameter {i}" for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": -1.0}, "lr -1.0"),
+        ({"weight_decay": -0.1}, "weight_decay -0.1"),
+        ({"eps": -1e-8}, "eps -1e-08"),
+        ({"momentum": 1.0}, "momentum 1.0"),
+        ({"betas": (0.9, 1.0)}, "betas"),
+        ({"qk_clip_threshold": 0.0}, "qk_clip_threshold 0.0"),
+    ],
+)
+def test_impossible_options(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MuonClipOptimizer([nn.Parameter(torch.zeros(2, 2))], **options)
+
+
+def test_muon_refuses_what_is_no_matrix() -> None:
+    kernel, gain = nn.Parameter(torch.zeros(2, 2, 3, 3)), nn.Parameter(torch.zeros(3))
+    with pytest.raises(ValueError, match=r"parameter 0: .*neither a matrix"):
+        MuonClipOptimizer([kernel])
+    with pytest.raises(ValueError, match=r"parameter 0: .*neither a matrix"):
+        MuonClipOptimizer([{"params": [gain], "rule": "muon"}])
