@@ -73,8 +73,11 @@ def _parser() -> argparse.ArgumentParser:
             help="text files, folders, JSONL, parquet; default: the embedded corpus",
         )
         made.add_argument("--out", type=Path, help="the run's folder; default: runs/RECIPE")
-        made.add_argument("--dry-run", action="store_true",
-                          help="print the configuration and what it will take; do nothing")  # fmt: skip
+        made.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="print the configuration and what it will take; do nothing",
+        )
         made.set_defaults(run=_pretrain)
 
     show = command("show", "a run's figures and its report")

@@ -79,7 +79,7 @@ def _cpu_multiplies_bfloat16() -> bool:
     oneDNN alone is not enough: it also accepts AVX-512 without bfloat16, and emulates.
     """
     return (
-        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        torch.backends.mkldnn.is_available()
         and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from openk2.core.events import EventLog
+from openk2.core.events import EventLog, read_events
 from openk2.core.run_folder import RunFolder
 from openk2.data.corpus import Corpus
 from openk2.data.loader import PackedBatches, ValidationBatches
@@ -94,7 +94,9 @@ class Pretraining:
                 last = self.step == training.steps
                 if last or self.step % training.evaluate_every == 0:
                     self._evaluate()
-                if requests:
+                if last:
+                    self._finish()
+                elif requests:
                     self.events.append("stop", step=self.step, reason=requests[0])
                 if last or requests or self.step % training.checkpoint_every == 0:
                     self._save()
@@ -169,6 +171,11 @@ class Pretraining:
             text=tokenizer.decode(tokens),
             temperature=SAMPLE_TEMPERATURE,
         )
+
+    def _finish(self) -> None:
+        steps = read_events(self.folder.events, "step")
+        seconds = sum(event["seconds"] for event in steps)
+        self.events.append("finish", step=self.step, training_seconds=seconds)
 
     def _save(self) -> None:
         path = str(
