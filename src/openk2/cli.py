@@ -2,55 +2,91 @@
 
 import argparse
 import errno
+import io
 import json
 import os
+import re
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 from openk2.core.config import parse_overrides
 from openk2.core.device import limit_spinning, probe_machine
 from openk2.core.errors import UserError
+from openk2.core.run_folder import FULL_DISK
 
 __all__ = ["main"]
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 OVERRIDES = "any setting of the configuration as --key.sub=value; --dry-run prints them all"
+# argparse takes one that holds a space for a path, so it does not get to see them.
+DOTTED_SETTING = re.compile(r"--[^=\s]+\.[^=\s]+=")
+# What the user's disk, paths and permissions can cause; any other OSError is a bug.
+OUTSIDE = {
+    *FULL_DISK,
+    *(errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG),
+}
+INTERRUPTED, BROKEN_PIPE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 2 when the user's input was wrong."""
-    parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
-    if rest and not options.overridable:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    options.overrides = rest
+    for stream in (sys.stdout, sys.stderr):
+        # Text that the terminal's encoding lacks must not end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
     limit_spinning()
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except UserError as error:
         message = str(error)
+    except KeyboardInterrupt:
+        print("k2: interrupted; the same command resumes", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away, as `head` does; what is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except OSError as error:
-        if error.errno not in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EACCES,
-            errno.EROFS,
-            errno.ENOTDIR,
-        ):
+        if error.errno not in OUTSIDE:
             raise
-        message = f"{error.filename or 'writing'}: {os.strerror(error.errno)}"
-        if error.errno in FULL:
+        message = f"{error.filename or options.where or 'output'}: {os.strerror(error.errno)}"
+        if error.errno in FULL_DISK:
             message += "; free some space and give the same command again"
     print(f"k2: {' '.join(message.splitlines())}", file=sys.stderr)
     return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a command, `overrides` (settings) and `where` (the folder it works in)."""
+    parser = _parser()
+    settings = [argument for argument in arguments if DOTTED_SETTING.match(argument)]
+    others = [argument for argument in arguments if not DOTTED_SETTING.match(argument)]
+    options, rest = parser.parse_known_args(others)
+    options.overrides = [*rest, *settings]
+    if options.overrides and not options.overridable:
+        parser.error(f"unrecognized arguments: {' '.join(options.overrides)}")
+    if "recipe" in options:
+        options.out = options.out or Path("runs") / Path(options.recipe).stem
+    options.where = getattr(options, "out", getattr(options, "folder", None))
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="k2", description="The Kimi K2 stack in the open.", allow_abbrev=False
-    )
+    parser = _Parser(prog="k2", description="The Kimi K2 stack in the open.", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, help: str, overridable: bool = False) -> argparse.ArgumentParser:
@@ -98,13 +134,12 @@ def _parser() -> argparse.ArgumentParser:
 def _pretrain(options: argparse.Namespace) -> int:
     from openk2.recipes.pretrain import dry_run, resolve_config, run_pretraining
 
-    out = options.out or Path("runs") / Path(options.recipe).stem
     overrides = parse_overrides(options.overrides)
-    config = resolve_config(options.recipe, overrides, options.data, out)
+    config = resolve_config(options.recipe, overrides, options.data, options.out)
     if options.dry_run:
         dry_run(config, options.json)
         return 0
-    return run_pretraining(config, out, options.json)
+    return run_pretraining(config, options.out, options.json)
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -156,3 +191,7 @@ def _doctor(options: argparse.Namespace) -> int:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"torch     {torch.__version__}; CUDA devices: {', '.join(devices) or 'none'}")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

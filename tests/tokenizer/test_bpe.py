@@ -31,7 +31,7 @@ RELEASED_PATTERN = "|".join(
 \s*[\r\n]+
 \s+(?!\S)
 \s+
-""".strip("\n").split("\n")  # noqa: E501
+""".strip("\n").split("\n")
 )
 
 TRAINING_TEXTS = [

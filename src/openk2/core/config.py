@@ -7,6 +7,8 @@ error that says where. `None` is written as the string "none", since TOML has no
 import dataclasses
 import difflib
 import json
+import math
+import re
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 Config = TypeVar("Config")
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def from_dict(cls: type[Config], values: Mapping[str, Any], where: str = "config") -> Config:
@@ -68,7 +72,7 @@ def load_toml(cls: type[Config], path: Path) -> Config:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     return from_dict(cls, values, str(path))
 
@@ -137,10 +141,24 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise UserError(f"{where}: expected a list, got {value!r}")
         return tuple(_convert(options[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise UserError(f"{where}: is too large for a float") from None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UserError(f"{where}: expected {hint.__name__}, got {value!r}")
+    _check_value(value, where)
     return value
+
+
+def _check_value(value: Any, where: str) -> None:
+    """UserError for what has the right type and is no setting all the same."""
+    # NaN passes many a range check and equals nothing, so its run could never be resumed.
+    if isinstance(value, float) and math.isnan(value):
+        raise UserError(f"{where}: is nan, not a number; give a number")
+    # How Python shows the bytes of an argument that is not UTF-8; no TOML file can hold them.
+    if isinstance(value, str) and SURROGATE.search(value):
+        raise UserError(f"{where}: {value!r} is not UTF-8 text; give or rename it in UTF-8")
 
 
 def _plain(value: Any) -> Any:

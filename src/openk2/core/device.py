@@ -47,7 +47,7 @@ def probe_machine(threads: int | None = None, dtype: str = "auto") -> Machine:
     )
     model, flags = _cpu()
     variable = os.environ.get("OMP_NUM_THREADS", "")
-    if variable.isdigit() and int(variable):
+    if variable.isdecimal() and int(variable):
         threads, reason = int(variable), "OMP_NUM_THREADS says so"
     elif threads is not None:
         reason = "the configuration says so"

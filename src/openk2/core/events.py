@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["EventLog", "read_events"]
+from openk2.core.errors import UserError
+
+__all__ = ["EventLog", "finite", "read_events"]
 
 Observer = Callable[[dict[str, Any]], None]
 
@@ -28,7 +30,7 @@ class EventLog:
 
     def append(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Write one event and return it."""
-        event = {"kind": kind, "time": time.time(), **{k: _finite(v) for k, v in fields.items()}}
+        event = {"kind": kind, "time": time.time(), **{k: finite(v) for k, v in fields.items()}}
         self._file.write((json.dumps(event, ensure_ascii=False) + "\n").encode())
         self._file.flush()
         for observer in self.observers:
@@ -45,7 +47,16 @@ class EventLog:
         return self._file.tell()
 
     def cut_back(self, size: int) -> None:
-        """Drop every event written after the file was `size` bytes long."""
+        """Drop every event written after the file was `size` bytes long.
+
+        Raises UserError, and drops nothing, if it is shorter: it is not the log that was synced.
+        """
+        there = self._file.seek(0, os.SEEK_END)
+        if there < size:
+            raise UserError(
+                f"{self.path}: has {there} bytes and had {size} when the checkpoint was taken; "
+                "put the run's own log back, or begin anew with another --out"
+            )
         self._file.truncate(size)
         self._file.seek(0, os.SEEK_END)
 
@@ -62,21 +73,30 @@ class EventLog:
 
 
 def read_events(path: Path, kind: str | None = None) -> Iterator[dict[str, Any]]:
-    """The events of a log in order, of one kind if given; a torn last line is not an event."""
+    """The events of a log in order, of one kind if given; a torn last line is not an event.
+
+    Raises UserError for any other line that is not an event.
+    """
     with path.open("rb") as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
-            event = json.loads(line)
+            try:
+                event = json.loads(line)
+            except (ValueError, RecursionError):
+                event = None
+            if not isinstance(event, dict) or not {"kind", "time"} <= event.keys():
+                raise UserError(f"{path}:{number}: is not an event; the log is damaged")
             if kind is None or event["kind"] == kind:
                 yield event
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """`value` with None for every float in it that JSON lacks: NaN and the infinities."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

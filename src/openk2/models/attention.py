@@ -94,7 +94,7 @@ class MultiHeadLatentAttention(nn.Module):
         if bound_BHT is None or self.measure_exactly:
             largest_H = exact_max_logits(q_BTHQ, k_BTHQ, self.scale, documents)
         else:
-            largest_H = bound_BHT.amax((0, 2))
+            largest_H = bound_BHT.amax((0, 2)).float()
             exceeding = (largest_H > self._threshold).nonzero().flatten()
             if len(exceeding):
                 q, k = q_BTHQ[:, :, exceeding], k_BTHQ[:, :, exceeding]
@@ -206,17 +206,16 @@ class _FlashLatentAttention(torch.autograd.Function):
         width = kv_BTHX.shape[-1] - nope
         q, k = _assemble(q_BTHQ, kv_BTHX, k_rope_BTR, cos, sin)
         v = F.pad(kv_BTHX[..., nope:], (0, q.shape[-1] - width))
-        out = torch.empty_like(q)
-        batch, length, heads, _ = q.shape
-        statistics = torch.promote_types(q.dtype, torch.float32)
-        lse_BHT = q.new_empty((batch, heads, length), dtype=statistics)
+        parts = []
         for rectangle in documents.rectangles:
             where = rectangle.rows, rectangle.positions
-            out_part, lse_part = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                *(x[where].transpose(1, 2) for x in (q, k, v)), 0.0, True, scale=scale
+            parts.append(
+                torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                    *(x[where].transpose(1, 2) for x in (q, k, v)), 0.0, True, scale=scale
+                )
             )
-            out[where] = out_part.transpose(1, 2)
-            lse_BHT[rectangle.rows, :, rectangle.positions] = lse_part
+        out, lse_BHT = _join(documents, parts)
+        out = out.transpose(1, 2)
         ctx.save_for_backward(q, k, v, out, lse_BHT, cos, sin)
         ctx.scale, ctx.documents, ctx.widths = scale, documents, (nope, width)
         ctx.mark_non_differentiable(q, k, lse_BHT)
@@ -227,23 +226,40 @@ class _FlashLatentAttention(torch.autograd.Function):
         q, k, v, out, lse_BHT, cos, sin = ctx.saved_tensors
         nope, width = ctx.widths
         dout = F.pad(gradients[0], (0, q.shape[-1] - width))
-        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        parts = []
         for rectangle in ctx.documents.rectangles:
             where = rectangle.rows, rectangle.positions
-            parts = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                *(x[where].transpose(1, 2) for x in (dout, q, k, v, out)),
-                lse_BHT[rectangle.rows, :, rectangle.positions],
-                0.0,
-                True,
-                scale=ctx.scale,
+            parts.append(
+                torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                    *(x[where].transpose(1, 2) for x in (dout, q, k, v, out)),
+                    lse_BHT[rectangle.rows, :, rectangle.positions],
+                    0.0,
+                    True,
+                    scale=ctx.scale,
+                )
             )
-            for gradient, part in zip((dq, dk, dv), parts, strict=True):
-                gradient[where] = part.transpose(1, 2)
+        dq, dk, dv = (x.transpose(1, 2) for x in _join(ctx.documents, parts))
         cos, sin = cos.to(q.dtype), sin.to(q.dtype)
         dq[..., nope:] = _rotate_back(dq[..., nope:], cos[:, :, None], sin[:, :, None])
         d_k_rope = _rotate_back(dk[..., nope:].sum(2), cos, sin)
         d_kv = torch.cat([dk[..., :nope], dv[..., :width]], dim=-1)
         return dq, d_kv, d_k_rope, None, None, None, None
+
+
+def _join(documents: PackedDocuments, parts: list[tuple[Tensor, ...]]) -> list[Tensor]:
+    """Per rectangle the same few tensors [b, H, t, ...] -> each of them whole, [B, H, T, ...]."""
+    if len(parts) == 1:
+        return list(parts[0])
+    joined = []
+    for pieces in zip(*parts, strict=True):
+        _, heads, _, *rest = pieces[0].shape
+        # Laid out as [B, T, H, ...], as the kernel does, so that heads merge without a copy.
+        whole = pieces[0].new_empty((documents.batch, documents.length, heads, *rest))
+        whole = whole.transpose(1, 2)
+        for rectangle, piece in zip(documents.rectangles, pieces, strict=True):
+            whole[rectangle.rows, :, rectangle.positions] = piece
+        joined.append(whole)
+    return joined
 
 
 @torch.no_grad()

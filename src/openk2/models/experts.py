@@ -1,10 +1,13 @@
 """The routed experts: stacked feed-forward networks, each token through its K chosen ones.
 
 Tokens are gathered into groups, one group an expert, run as batched matrix products, and summed
-back. Two layouts of the groups give the same result; `group_tokens` takes the faster one:
+back. Two layouts of the groups give the same result:
 
-- padded: every group as long as the largest, one `bmm`; unless loads differ widely, the fastest;
-- ragged: groups end to end, `grouped_mm`; no wasted rows when one expert takes far more.
+- tiers: experts sorted by load, a few at a time, each group of a tier as long as its longest.
+  Every product is a `bmm`, and its shapes come from a short list. A CPU's bfloat16 kernels want
+  that: each new shape is compiled, and groups of any length would compile in every step;
+- ragged: groups end to end, one `grouped_mm`, no wasted rows. Best for everything else
+  (docs/figures.md, "Experts").
 
 N tokens, K experts per token, E experts, S slots (rows of the groups), D hidden, F expert width.
 """
@@ -18,9 +21,16 @@ from torch import Tensor, nn
 
 __all__ = ["RoutedExperts", "TokenGroups", "group_tokens"]
 
-# A padded batch is up to three times as fast a row as a grouped one (docs/figures.md, "Experts"),
-# so it may waste this share of its rows before the grouped product wins.
-PADDING_LIMIT = 2.0
+TIERS = 8
+GRANULARITY = 16  # a tier's length is a multiple of 1/16 of the mean load, and of 16 rows
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Some experts' groups, all of one length."""
+
+    slots: slice
+    experts: slice  # in the order of `TokenGroups.expert_order_E`
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,8 @@ class TokenGroups:
 
     token_of_slot_S: Tensor
     slot_of_choice_NK: Tensor
-    group_ends_E: Tensor | None  # int32; None: padded, every group of S / E slots
+    expert_order_E: Tensor  # the expert of each group
+    layout: "list[Tier] | Tensor"  # tiers, or where each ragged group ends (int32 [E])
 
     def scatter(self, values_NK: Tensor) -> Tensor:
         """One value a choice -> one a slot, 0 in the padding."""
@@ -41,46 +52,69 @@ class TokenGroups:
         return slots.index_copy_(0, self.slot_of_choice_NK.flatten(), values_NK.flatten())
 
     def multiply(self, x_SI: Tensor, weight_EOI: Tensor) -> Tensor:
-        """Each group's rows times its own expert's matrix, transposed: [S, O]."""
-        if self.group_ends_E is None:
-            groups = x_SI.view(len(weight_EOI), -1, x_SI.shape[1])
-            return torch.bmm(groups, weight_EOI.transpose(1, 2)).flatten(0, 1)
-        return F.grouped_mm(x_SI, weight_EOI.transpose(1, 2), offs=self.group_ends_E)
+        """Each group's rows times its own matrix, transposed: [S, O]. Matrices in group order."""
+        if isinstance(self.layout, Tensor):
+            return F.grouped_mm(x_SI, weight_EOI.transpose(1, 2), offs=self.layout)
+        out = x_SI.new_empty((len(x_SI), weight_EOI.shape[1]))
+        for tier in self.layout:
+            weight = weight_EOI[tier.experts].transpose(1, 2)
+            groups = (len(weight), -1)
+            rows = x_SI[tier.slots].unflatten(0, groups)
+            torch.bmm(rows, weight, out=out[tier.slots].unflatten(0, groups))
+        return out
 
-    def weight_gradient(self, dy_SO: Tensor, x_SI: Tensor, experts: int) -> Tensor:
-        """Each group's dyᵀ x: [E, O, I]."""
-        if self.group_ends_E is None:
-            dy, x = dy_SO.view(experts, -1, dy_SO.shape[1]), x_SI.view(experts, -1, x_SI.shape[1])
-            return torch.bmm(dy.transpose(1, 2), x)
-        return F.grouped_mm(dy_SO.T, x_SI, offs=self.group_ends_E)
+    def weight_gradient(self, dy_SO: Tensor, x_SI: Tensor) -> Tensor:
+        """Each group's dyᵀ x, [E, O, I], in group order."""
+        if isinstance(self.layout, Tensor):
+            return F.grouped_mm(dy_SO.T, x_SI, offs=self.layout)
+        experts = len(self.expert_order_E)
+        out = x_SI.new_empty((experts, dy_SO.shape[1], x_SI.shape[1]))
+        for tier in self.layout:
+            groups = (tier.experts.stop - tier.experts.start, -1)
+            dy, x = (t[tier.slots].unflatten(0, groups) for t in (dy_SO, x_SI))
+            torch.bmm(dy.transpose(1, 2), x, out=out[tier.experts])
+        return out
 
 
 @torch.no_grad()
-def group_tokens(experts_NK: Tensor, experts: int, padded: bool | None = None) -> TokenGroups:
-    """Sort the choices by expert. `padded` forces a layout; None takes the faster."""
+def group_tokens(experts_NK: Tensor, experts: int, tiered: bool) -> TokenGroups:
+    """Sort the choices by expert, into tiers or ragged groups."""
     tokens, choices = experts_NK.shape
     flat = experts_NK.flatten()
-    order = flat.argsort(stable=True)
     counts_E = torch.bincount(flat, minlength=experts)
-    ends_E = counts_E.cumsum(0)
-    largest = int(counts_E.max())
-    if padded is None:
-        padded = largest * experts <= PADDING_LIMIT * len(flat)
-    if padded:
-        largest = (largest + 15) // 16 * 16  # whole tiles of the matrix units
-        rank_in_group = (
-            torch.arange(len(flat), device=flat.device) - (ends_E - counts_E)[flat[order]]
-        )
-        slots = flat[order] * largest + rank_in_group
-        token_of_slot = order.new_zeros(experts * largest)
-        token_of_slot[slots] = order // choices
+    if tiered:
+        order_E = counts_E.argsort(descending=True, stable=True)
+        layout, begins = _tiers(counts_E[order_E].tolist(), len(flat))
+        begin_E = torch.empty_like(order_E)
+        begin_E[order_E] = torch.tensor(begins[:-1])
+        slots = begins[-1]
     else:
-        slots = torch.arange(len(flat), device=flat.device)
-        token_of_slot = order // choices
-    slot_of_choice = torch.empty_like(order)
-    slot_of_choice[order] = slots
-    ends = None if padded else ends_E.to(torch.int32)
-    return TokenGroups(token_of_slot, slot_of_choice.view(tokens, choices), ends)
+        order_E = torch.arange(experts, device=flat.device)
+        ends_E = counts_E.cumsum(0)
+        begin_E, layout, slots = ends_E - counts_E, ends_E.to(torch.int32), len(flat)
+    by_expert = flat.argsort(stable=True)
+    first_E = counts_E.cumsum(0) - counts_E
+    expert = flat[by_expert]
+    slot = torch.arange(len(flat), device=flat.device) - first_E[expert] + begin_E[expert]
+    token_of_slot = by_expert.new_zeros(slots)
+    token_of_slot[slot] = by_expert // choices
+    slot_of_choice = torch.empty_like(by_expert)
+    slot_of_choice[by_expert] = slot
+    return TokenGroups(token_of_slot, slot_of_choice.view(tokens, choices), order_E, layout)
+
+
+def _tiers(counts: list[int], choices: int) -> tuple[list[Tier], list[int]]:
+    """Tiers for loads in falling order, and where each group begins (and the last one ends)."""
+    unit = max(choices // len(counts) // GRANULARITY // 16, 1) * 16
+    size = -(-len(counts) // TIERS)
+    tiers, begins = [], [0]
+    for first in range(0, len(counts), size):
+        last = min(first + size, len(counts))
+        length = max(-(-counts[first] // unit), 1) * unit
+        begin = begins[-1]
+        begins += [begin + (i + 1) * length for i in range(last - first)]
+        tiers.append(Tier(slice(begin, begins[-1]), slice(first, last)))
+    return tiers, begins
 
 
 class RoutedExperts(nn.Module):
@@ -94,7 +128,8 @@ class RoutedExperts(nn.Module):
 
     def forward(self, x_ND: Tensor, weights_NK: Tensor, experts_NK: Tensor) -> Tensor:
         """Σ_k weight_k * expert_k(x), [N, D] in x's dtype."""
-        groups = group_tokens(experts_NK, len(self.gate_proj))
+        tiered = x_ND.device.type == "cpu" and x_ND.dtype == torch.bfloat16
+        groups = group_tokens(experts_NK, len(self.gate_proj), tiered)
         return _ExpertsFunction.apply(  # type: ignore[no-any-return]
             x_ND, weights_NK, self.gate_proj, self.up_proj, self.down_proj, groups
         )
@@ -117,8 +152,11 @@ class _ExpertsFunction(torch.autograd.Function):
         down_EDF: Tensor,
         groups: TokenGroups,
     ) -> Tensor:
-        gate_up = torch.cat([gate_EFD, up_EFD], dim=1).to(x_ND.dtype)
-        down = down_EDF.to(x_ND.dtype)
+        order_E = groups.expert_order_E
+        experts, width, hidden = gate_EFD.shape
+        gate_up = x_ND.new_empty((experts, 2 * width, hidden))
+        gate_up[:, :width], gate_up[:, width:] = gate_EFD[order_E], up_EFD[order_E]
+        down = down_EDF[order_E].to(x_ND.dtype)
         x_SD = x_ND.index_select(0, groups.token_of_slot_S)
         hidden_S2F = groups.multiply(x_SD, gate_up)
         weight_S = groups.scatter(weights_NK)
@@ -133,19 +171,21 @@ class _ExpertsFunction(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         x_SD, hidden_S2F, weight_S, gate_up, down = ctx.saved_tensors
         groups: TokenGroups = ctx.groups
-        experts = len(down)
         dy_SD = gradients[0].index_select(0, groups.token_of_slot_S)
         d_weighted_SF = groups.multiply(dy_SD, down.transpose(1, 2))
         d_hidden, d_weight_S, activation_SF = _weighted_swiglu_backward(
             d_weighted_SF, hidden_S2F, weight_S
         )
-        d_down = groups.weight_gradient(dy_SD, activation_SF, experts)
-        d_gate_up = groups.weight_gradient(d_hidden, x_SD, experts)
+        d_down = groups.weight_gradient(dy_SD, activation_SF)
+        d_gate_up = groups.weight_gradient(d_hidden, x_SD)
         dx_SD = groups.multiply(d_hidden, gate_up.transpose(1, 2))
         dx = F.embedding_bag(groups.slot_of_choice_NK, dx_SD, mode="sum")
         d_weights_NK = d_weight_S[groups.slot_of_choice_NK]
-        d_gate, d_up = d_gate_up.to(ctx.parameter_dtype).chunk(2, dim=1)
-        return dx, d_weights_NK, d_gate, d_up, d_down.to(ctx.parameter_dtype), None
+        d_matrices = []
+        for d_group in (*d_gate_up.chunk(2, dim=1), d_down):
+            d_matrix = torch.empty_like(d_group, dtype=ctx.parameter_dtype)
+            d_matrices.append(d_matrix.index_copy_(0, groups.expert_order_E, d_group.to(d_matrix)))
+        return dx, d_weights_NK, *d_matrices, None
 
 
 def _weighted_swiglu(hidden_S2F: Tensor, weight_S: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from openk2.core.config import load_toml, to_toml, with_overrides
-from openk2.core.events import EventLog, read_events
+from openk2.core.errors import UserError
+from openk2.core.events import EventLog, finite, read_events
 from openk2.core.run_folder import RunFolder
 from openk2.data.corpus import Corpus, prepare_corpus
 from openk2.models.accounting import count_parameters, training_flops_per_token
@@ -61,7 +62,7 @@ def dry_run(config: PretrainConfig, as_json: bool) -> None:
     config = _decided(config, setup)
     estimate = estimate_run(config, setup)
     if as_json:
-        print(json.dumps({"config": asdict(config), "estimate": asdict(estimate)}))
+        print(json.dumps(finite({"config": asdict(config), "estimate": asdict(estimate)})))
         return
     print(to_toml(config))
     basis = "one micro-batch timed here" if estimate.measured else "a matrix product timed here"
@@ -80,7 +81,7 @@ def run_pretraining(config: PretrainConfig, out: Path, as_json: bool = False) ->
     setup = set_up(config.training)
     config = _decided(config, setup)
     folder = RunFolder(out)
-    folder.open(config)
+    begun = folder.open(config)
     console = Console(stderr=as_json)
     console.print(
         f"{config.name}: {config.training.steps} steps of {config.training.tokens_per_step} tokens "
@@ -88,17 +89,23 @@ def run_pretraining(config: PretrainConfig, out: Path, as_json: bool = False) ->
         f" ({setup.machine.threads_reason})",
         highlight=False,
     )
-    corpus = prepare_corpus(
-        folder.data,
-        config.data.paths or None,
-        config.model.vocab_size,
-        config.data.validation_fraction,
-        config.seed,
-        config.data.strict,
-    )
-    with LiveProgress(config.training.steps, console=console) as progress:
-        events = EventLog(folder.events, observers=[progress])
+    try:
+        corpus = prepare_corpus(
+            folder.data,
+            config.data.paths or None,
+            config.model.vocab_size,
+            config.data.validation_fraction,
+            config.seed,
+            config.data.strict,
+        )
+        events = EventLog(folder.events)
         run = Pretraining(config, corpus, folder, events, setup.dtype, setup.device)
+    except (UserError, OSError):
+        if not begun:
+            folder.abandon()
+        raise
+    with LiveProgress(config.training.steps, console=console) as progress:
+        events.observers.append(progress)
         try:
             if not run.restore():
                 events.cut_back(0)

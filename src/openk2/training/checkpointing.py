@@ -52,7 +52,9 @@ def save_checkpoint(
                 "events_size": events_size,
                 "optimizer": optimizer.state_dict(),
             }
-            torch.save(state, partial / "training_state.pt")
+            # Through a Python file, so that a full disk is an OSError and not an iostream's text.
+            with (partial / "training_state.pt").open("wb") as file:
+                torch.save(state, file)
     for old in sorted(folder.glob("step-????????"))[:-keep]:
         shutil.rmtree(old)
     return path
@@ -61,16 +63,23 @@ def save_checkpoint(
 def restore_checkpoint(
     path: Path, model: KimiK2MoEModel, optimizer: MuonClipOptimizer
 ) -> tuple[int, int]:
-    """Fill model and optimizer; returns the step and the size of the event log at that moment."""
+    """Fill model and optimizer; returns the step and the size of the event log at that moment.
+
+    Raises UserError when the checkpoint is damaged or was written by a run of another shape.
+    """
     file = path / "training_state.pt"
     try:
         # weights_only: a checkpoint may have been downloaded, and a pickle can run anything.
         state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+        step, events_size, moments = state["step"], state["events_size"], state["optimizer"]
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; the checkpoint cannot be trained on") from None
     except Exception as error:
         reason = str(error).split("\n")[0]
-        raise UserError(f"{file}: not a readable training state: {reason}") from None
+        raise UserError(
+            f"{file}: not a readable training state: {reason}; delete {path} to resume from the "
+            "checkpoint before it"
+        ) from None
     read_weights(model, path)
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), int(state["events_size"])
+    optimizer.load_state_dict(moments)
+    return int(step), int(events_size)

@@ -28,23 +28,26 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
-        scored = (targets_N != IGNORED).nonzero().flatten()
         weight = weight_VD.to(hidden_ND.dtype)
         statistics = torch.promote_types(hidden_ND.dtype, torch.float32)
         loss = torch.zeros((), dtype=statistics, device=hidden_ND.device)
         needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        d_hidden = torch.zeros_like(hidden_ND) if needed else None
+        d_hidden = torch.empty_like(hidden_ND) if needed else None
         d_weight = torch.zeros_like(weight_VD, dtype=statistics) if needed else None
-        for rows in scored.split(max(1, CHUNK_ELEMENTS // len(weight))):
-            h = hidden_ND.index_select(0, rows)
-            targets = targets_N.index_select(0, rows)[:, None]
+        ignored_N = targets_N == IGNORED
+        targets_N = targets_N.masked_fill(ignored_N, 0)
+        rows = max(1, CHUNK_ELEMENTS // len(weight))
+        for begin in range(0, len(hidden_ND), rows):
+            chunk = slice(begin, begin + rows)
+            h, targets, ignored = hidden_ND[chunk], targets_N[chunk, None], ignored_N[chunk]
             log_p = torch.log_softmax(h @ weight.T, dim=-1, dtype=statistics)
-            loss -= log_p.gather(1, targets).sum()
+            loss -= log_p.gather(1, targets)[~ignored].sum()
             if d_hidden is not None and d_weight is not None:
                 dz = log_p.exp_()
                 dz.scatter_add_(1, targets, torch.full_like(targets, -1, dtype=statistics))
                 dz = dz.to(h.dtype)
-                d_hidden.index_copy_(0, rows, dz @ weight)
+                dz[ignored] = 0
+                torch.mm(dz, weight, out=d_hidden[chunk])
                 d_weight += dz.T @ h
         ctx.save_for_backward(d_hidden, d_weight)
         return loss

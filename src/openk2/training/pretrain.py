@@ -82,7 +82,8 @@ class Pretraining:
             return False
         self.step, events_size = restore_checkpoint(path, self.model, self.optimizer)
         self.events.cut_back(events_size)
-        self.events.append("resume", step=self.step)
+        if self.step < self.config.training.steps:
+            self.events.append("resume", step=self.step)
         return True
 
     def run(self) -> None:
@@ -92,16 +93,18 @@ class Pretraining:
             while self.step < training.steps:
                 self._one_step()
                 last = self.step == training.steps
+                # Read once: a signal that comes later is for the next step.
+                stop = None if last or not requests else requests[0]
                 if last or self.step % training.evaluate_every == 0:
                     self._evaluate()
                 if last:
                     self._finish()
-                elif requests:
-                    self.events.append("stop", step=self.step, reason=requests[0])
-                if last or requests or self.step % training.checkpoint_every == 0:
+                elif stop:
+                    self.events.append("stop", step=self.step, reason=stop)
+                if last or stop or self.step % training.checkpoint_every == 0:
                     self._save()
-                if requests and not last:
-                    raise Stopped(requests[0], self.step)
+                if stop:
+                    raise Stopped(stop, self.step)
 
     def _one_step(self) -> None:
         begin = time.perf_counter()

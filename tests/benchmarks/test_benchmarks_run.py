@@ -1,0 +1,197 @@
+"""Every benchmark runs at a tiny size, prints finite figures, and compares equal work.
+
+Nothing here looks at how long anything takes.
+"""
+
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import command_start, experts, nano_against_stock, train_step
+from benchmarks.stock import EXPERTS, PRECISIONS, StockOptimizer, stock_inputs, stock_model
+from benchmarks.table import Table, verdict
+from benchmarks.timing import Timing, interleaved
+from openk2.models import KimiK2MoEModel
+from openk2.models.presets import k2_proportions
+from openk2.recipes.catalogue import recipe
+from openk2.training.config import PretrainConfig
+
+ROOT = Path(__file__).parents[2]
+MODEL = k2_proportions(56, 3, 8, 16, experts=8, vocabulary=400, experts_per_token=2)
+CASES = (
+    train_step.Case("whole rows", 2, 32, None, 1.3),
+    train_step.Case("packed documents", 2, 48, 10, 2.0),
+)
+
+
+def figures(table: Table) -> list[float]:
+    """Every number in the cells, checked to be finite."""
+    cells = [cell.replace(",", "") for row in table.rows for cell in row]
+    found = [float(number) for cell in cells for number in re.findall(r"-?\d+\.?\d*", cell)]
+    assert found
+    assert all(math.isfinite(value) for value in found)
+    assert not any("nan" in cell or "inf" in cell for cell in cells)
+    return found
+
+
+def nano_config(folder: Path) -> PretrainConfig:
+    """The recipe nano, of a size that trains in a second, on this package's own sources."""
+    texts = sorted((ROOT / "src" / "openk2" / "models").glob("*.py"))[:6]
+    for text in texts:
+        (folder / text.name).write_text(text.read_text(encoding="utf-8"), encoding="utf-8")
+    nano = recipe("nano")
+    return replace(
+        nano,
+        model=MODEL,
+        training=replace(
+            nano.training,
+            steps=10,
+            sequence_length=32,
+            batch_size=4,
+            micro_batch_size=2,
+            sample_tokens=2,
+        ),
+        optimizer=replace(nano.optimizer, warmup_steps=2, decay_steps=6),
+        data=replace(nano.data, paths=(str(folder),)),
+    )
+
+
+def test_train_step() -> None:
+    tables = train_step.run(rounds=2, config=MODEL, cases=CASES)
+    assert len(tables) == 5  # timings and ratios of each case, and the whole step
+    variants = 2 + len(PRECISIONS) * len(EXPERTS)
+    assert [len(table.rows) for table in tables] == [variants, 2, variants, 2, 5]
+    for table in tables:
+        assert min(figures(table)) >= 0
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_peer_computes_the_same(case: train_step.Case) -> None:
+    model = KimiK2MoEModel(MODEL, seed=0)
+    batch = train_step.random_batch(case, MODEL.vocab_size)
+    peer = stock_model(model, "float32")
+    for implementation in EXPERTS:
+        peer.set_experts_implementation(implementation)
+        found = train_step.agreement(model, peer, batch, stock_inputs(batch))
+        assert found.holds
+        assert found.largest_logit_difference < 1e-5
+
+
+def test_a_peer_that_attends_across_documents_is_noticed() -> None:
+    model = KimiK2MoEModel(MODEL, seed=0)
+    batch = train_step.random_batch(CASES[1], MODEL.vocab_size)
+    assert any(len(row) > 1 for row in batch.starts)
+    inputs = stock_inputs(batch)
+    del inputs["position_ids"]
+    assert not train_step.agreement(model, stock_model(model, "float32"), batch, inputs).holds
+
+
+def test_the_peer_has_a_rule_for_every_parameter() -> None:
+    peer = stock_model(KimiK2MoEModel(MODEL, seed=0), "float32")
+    muon, adamw = StockOptimizer(peer, 1e-3, 0.1, 0.95).optimizers
+    names = {parameter: name for name, parameter in peer.named_parameters()}
+    by_rule = [
+        {names[p] for group in optimizer.param_groups for p in group["params"]}
+        for optimizer in (muon, adamw)
+    ]
+    assert not by_rule[0] & by_rule[1]
+    assert by_rule[0] | by_rule[1] == set(names.values())
+    assert "model.layers.1.mlp.gate.weight" in by_rule[0]
+    assert {"lm_head.weight", "model.layers.1.mlp.experts.down_proj"} <= by_rule[1]
+
+
+def test_experts() -> None:
+    shape = experts.Shape(experts=8, experts_per_token=2, hidden=32, width=16)
+    (table,) = experts.run(rounds=2, shapes=[shape], tokens=64)
+    assert len(table.rows) == 2 * (len(experts.ROUTINGS) - 1)  # 6 mean loads exceed E / K
+    assert min(figures(table)) >= 0
+
+
+@pytest.mark.parametrize("routing", experts.ROUTINGS, ids=lambda routing: routing.name)
+def test_routing_has_the_load_asked_for(routing: experts.Routing) -> None:
+    shape = experts.Shape(experts=64, experts_per_token=8, hidden=1, width=1)
+    first, second = (routing.draw(512, shape, seed) for seed in range(2))
+    assert not torch.equal(first, second)
+    for experts_NK in (first, second):
+        assert all(len(set(row)) == 8 for row in experts_NK.tolist())
+        loads_E = torch.bincount(experts_NK.flatten(), minlength=64) * 64 / experts_NK.numel()
+        if routing.busiest is not None:
+            assert loads_E[0] == loads_E.max() == routing.busiest
+        else:
+            assert 1 < loads_E.max() < (1.5 if routing.skew == 0 else 5)
+
+
+def test_nano_against_stock(tmp_path: Path) -> None:
+    trials, results = nano_against_stock.run([1e-3, 2e-3], seeds=2, config=nano_config(tmp_path))
+    figures(trials)
+    assert len(trials.rows) == 2 + len(PRECISIONS) - 1
+    assert [float(row[-1]) for row in trials.rows] == sorted(float(row[-1]) for row in trials.rows)
+    figures(results)
+    assert [row[0] for row in results.rows] == ["0"] * 4 + ["1"] * 4
+    assert results.rows[0][2:4] == ["10", f"{10 * 4 * 32:,}"]
+    assert all(0 < float(row[-1]) < 20 for row in results.rows)
+
+
+def test_a_scaled_recipe_keeps_the_shape_of_its_schedule() -> None:
+    nano = recipe("nano")
+    for steps in (1, 10, 500, 1234):
+        config = nano_against_stock.with_steps(nano, steps)
+        share = steps / nano.training.steps
+        assert abs(config.optimizer.warmup_steps - nano.optimizer.warmup_steps * share) <= 1
+        assert abs(config.optimizer.decay_steps - nano.optimizer.decay_steps * share) <= 1
+
+
+def test_command_start() -> None:
+    (table,) = command_start.run(rounds=2)
+    assert min(figures(table)) >= 0
+
+
+def test_the_command_prints_the_machine_and_writes_markdown(tmp_path: Path) -> None:
+    file = tmp_path / "figures.md"
+    arguments = ["command_start", "--threads", "1", "--markdown", str(file)]
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for text in (result.stdout, file.read_text(encoding="utf-8")):
+        assert "torch" in text.splitlines()[0] or "python -m benchmarks" in text.splitlines()[0]
+        assert "load average at start" in text
+        assert "load average at end" in text
+        assert "k2 --help" in text
+    assert "| command |" in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--rounds", "4"], ["nothing"], ["--seeds", "0"], ["--budget-scale", "0"]]
+)
+def test_wrong_arguments_are_refused(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 2
+
+
+def test_rounds_are_interleaved_and_warm_up_is_not_counted() -> None:
+    calls: list[str] = []
+    works = {name: lambda name=name: calls.append(name) for name in "ab"}  # type: ignore[misc]
+    timings = interleaved(works, rounds=3, warm_up=1)
+    assert "".join(calls) == "abababab"
+    assert [timing.n for timing in timings.values()] == [3, 3]
+
+
+def test_median_and_spread() -> None:
+    timing = Timing((1.0, 2.0, 3.0, 4.0, 100.0))
+    assert timing.median == 3.0
+    assert timing.spread == pytest.approx(2 / 3)
+
+
+def test_table() -> None:
+    table = Table("Title", ("name", "ms"), [["a", "1.5"], ["bcd", "12.0"]], ["note"])
+    assert table.plain().splitlines()[2:] == ["name    ms", "a      1.5", "bcd   12.0", "note"]
+    assert table.markdown().splitlines()[2:5] == ["| name | ms |", "| --- | ---: |", "| a | 1.5 |"]
+    assert verdict(1.2, 1.3) == "missed"
+    assert verdict(0.1, 0.2, larger_is_better=False) == "met"
+    with pytest.raises(ValueError, match="does not fit"):
+        Table("Title", ("name", "ms"), [["a"]])
