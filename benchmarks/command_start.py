@@ -23,7 +23,7 @@ def run(rounds: int = ROUNDS) -> list[Table]:
         "python -c pass": [sys.executable, "-c", "pass"],
     }
     works = {
-        name: lambda arguments=arguments: subprocess.run(  # type: ignore[misc]
+        name: lambda arguments=arguments: subprocess.run(
             arguments, check=True, stdout=subprocess.DEVNULL
         )
         for name, arguments in commands.items()

@@ -12,10 +12,11 @@ rates and the best precision, each tried with a tenth of the budget.
 import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -221,15 +222,16 @@ def _seconds_per_step(peer: Peer, precisions: Sequence[str]) -> dict[tuple[str, 
     models = {precision: load_stock(peer.weights, precision) for precision in precisions}
     optimizers = {p: peer.optimizer(model, learning_rate=1e-6) for p, model in models.items()}
 
-    def step(precision: str, experts: str) -> None:
+    def step(precision: str, experts: str, numbers: Iterator[int]) -> None:
         models[precision].set_experts_implementation(experts)
+        batches = peer.micro_batches(next(numbers))
         stock_train_step(
-            models[precision], optimizers[precision], peer.micro_batches(0), precision,
+            models[precision], optimizers[precision], batches, precision,
             peer.config.optimizer.gradient_clip,
         )  # fmt: skip
 
     works = {
-        f"{precision} {experts}": partial(step, precision, experts)
+        f"{precision} {experts}": partial(step, precision, experts, count())
         for experts in EXPERTS
         for precision in precisions
     }
@@ -243,7 +245,9 @@ def _bits_per_byte(model: Any, precision: str, peer: Peer) -> float:
     training, validation = peer.config.training, peer.corpus.validation
     model.eval()
     batches = ValidationBatches(validation, training.sequence_length, training.micro_batch_size)
-    nats = sum(float(stock_loss(model, batch, precision, divisor=1)) for batch in batches)
+    nats = 0.0
+    for number in range(len(batches)):
+        nats += float(stock_loss(model, batches[number], precision, divisor=1))
     return nats / math.log(2) / validation.bytes
 
 

@@ -55,7 +55,8 @@ def load_stock(folder: Path, precision: str) -> DeepseekV3ForCausalLM:
     for parameter in peer.parameters():
         # Loaded tensors may lie in the mapped file; a copy has torch's own alignment.
         parameter.data = parameter.data.clone()
-    return peer.train()
+    peer.train()
+    return peer
 
 
 def precision_context(precision: str) -> AbstractContextManager[Any]:
@@ -71,7 +72,8 @@ def stock_inputs(batch: Batch) -> dict[str, Any]:
     """
     tokens_BT = torch.from_numpy(batch.tokens_BT)
     inputs: dict[str, Any] = {"input_ids": tokens_BT, "use_cache": False}
-    documents = PackedDocuments(*tokens_BT.shape, batch.starts)
+    rows, length = tokens_BT.shape
+    documents = PackedDocuments(rows, length, batch.starts)
     if any(len(row) > 1 for row in documents.starts):
         inputs["position_ids"] = documents.positions_BT
     return inputs
@@ -103,7 +105,8 @@ class StockOptimizer:
         weight_decay: float,
         momentum: float,
     ) -> None:
-        matrices, rest = [], []
+        matrices: list[Tensor] = []
+        rest: list[Tensor] = []
         for name, parameter in peer.named_parameters():
             hidden = parameter.ndim == 2 and "embed_tokens" not in name and "lm_head" not in name
             (matrices if hidden else rest).append(parameter)

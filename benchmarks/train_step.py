@@ -99,11 +99,10 @@ def random_batch(case: Case, vocabulary: int, seed: int = 0) -> Batch:
     return Batch(stream[:, :-1].copy(), targets_BT, starts, target_bytes=1)
 
 
-def agreement(
-    model: KimiK2MoEModel, peer: nn.Module, batch: Batch, inputs: dict[str, Any]
-) -> Agreement:
-    """Compare the peer on `inputs` with our model on `batch`, both in float32."""
-    documents = PackedDocuments(*batch.tokens_BT.shape, batch.starts)
+def agreement(model: KimiK2MoEModel, peer: Any, batch: Batch, inputs: dict[str, Any]) -> Agreement:
+    """Compare in float32: logits, the peer's on `inputs`; loss and gradient norm on `batch`."""
+    rows, length = batch.tokens_BT.shape
+    documents = PackedDocuments(rows, length, batch.starts)
     model.compute_dtype = None
     with torch.no_grad():
         ours = model(torch.from_numpy(batch.tokens_BT), documents)
@@ -155,7 +154,8 @@ def _batches(case: Case, config: KimiK2Config, rounds: int) -> list[Batch]:
 
 def _gradient_norm(model: nn.Module) -> Tensor:
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack([g.norm() for g in gradients]))
+    norm: Tensor = torch.stack([g.norm() for g in gradients]).norm()
+    return norm
 
 
 def _loss_works(

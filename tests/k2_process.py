@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
-__all__ = ["TINY", "Result", "Running", "k2", "real", "sources", "start"]
+__all__ = ["TINY", "Result", "Running", "SignalAt", "k2", "real", "sources", "start"]
 
 # A model of 40 thousand parameters on six batches of 128 tokens: half a second of work.
 TINY = [
@@ -79,12 +80,33 @@ class Result:
         return self.stderr.rstrip("\n")
 
 
+@dataclass
+class SignalAt:
+    """The process sends itself a signal just before a file operation that changes something.
+
+    It is the `count`-th (from 1) of those on a path that contains `path`: a file opened for
+    writing, a name made, moved or removed. So a test can end a command at every such point.
+    """
+
+    path: str = ""
+    count: int = 1
+    number: signal.Signals = signal.SIGKILL
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """A hook of `sys.addaudithook`."""
+        changes = event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate")
+        if changes or (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+            self.count -= self.path in os.fsdecode(arguments[0])
+            if self.count == 0:
+                self.count = -1
+                os.kill(os.getpid(), self.number)
+
+
 class Running:
     """A command that has been started."""
 
     def __init__(self, process: BaseProcess, streams: Path) -> None:
         self._process, self._streams = process, streams
-        self.pid = process.pid
 
     def wait(self, seconds: float = 120) -> Result:
         """Wait for the end."""
@@ -94,12 +116,15 @@ class Running:
             raise TimeoutError(f"the command ran for more than {seconds} seconds")
         return Result(self._process.exitcode, *(self._read(name) for name in ("out", "err")))
 
-    def signal_when(self, condition: Callable[[], bool], number: signal.Signals) -> Result:
-        """Send signal `number` as soon as `condition` holds, and wait for the end."""
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Return as soon as `condition` holds or the command has ended."""
         while self._process.is_alive() and not condition():
             time.sleep(0.001)
-        if self._process.is_alive() and self.pid is not None:
-            os.kill(self.pid, number)
+
+    def signal(self, number: signal.Signals) -> Result:
+        """Send signal `number`, and wait for the end."""
+        if self._process.is_alive() and self._process.pid is not None:
+            os.kill(self._process.pid, number)
         return self.wait()
 
     def _read(self, name: str) -> str:
@@ -121,18 +146,20 @@ def real(*arguments: str, cwd: Path | None = None, **environment: str) -> Result
     return Result(finished.returncode, finished.stdout, finished.stderr)
 
 
-def start(*arguments: str, cwd: Path, **environment: str) -> Running:
+def start(
+    *arguments: str, cwd: Path, signal_at: SignalAt | None = None, **environment: str
+) -> Running:
     """Start the command in `cwd`; its output goes to files beside that folder."""
     streams = cwd.parent / f".{cwd.name}.{next(_NUMBERS)}"
     settings = {**_ENVIRONMENT, **environment}
-    process = _SERVER.Process(target=_command, args=(arguments, cwd, streams, settings))
+    process = _SERVER.Process(target=_command, args=(arguments, cwd, streams, settings, signal_at))
     process.start()
     return Running(process, streams)
 
 
-def k2(*arguments: str, cwd: Path, **environment: str) -> Result:
+def k2(*arguments: str, cwd: Path, signal_at: SignalAt | None = None, **environment: str) -> Result:
     """Run the command in `cwd` to its end."""
-    return start(*arguments, cwd=cwd, **environment).wait()
+    return start(*arguments, cwd=cwd, signal_at=signal_at, **environment).wait()
 
 
 def sources(folder: Path, files: int = 24) -> Path:
@@ -145,13 +172,21 @@ def sources(folder: Path, files: int = 24) -> Path:
 
 
 def _command(
-    arguments: tuple[str, ...], cwd: Path, streams: Path, settings: Mapping[str, str]
+    arguments: tuple[str, ...],
+    cwd: Path,
+    streams: Path,
+    settings: Mapping[str, str],
+    signal_at: SignalAt | None,
 ) -> None:
     """In the new process: redirect the streams themselves, as a shell does, and run main."""
     for descriptor, suffix in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(f"{streams}{suffix}", os.O_WRONLY | os.O_CREAT), descriptor)
     os.chdir(cwd)
     os.environ.update(settings)
+    # As in a terminal; a test run in the background would pass on that it ignores interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal_at:
+        sys.addaudithook(signal_at)
     from openk2.cli import main
 
     try:

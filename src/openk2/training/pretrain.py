@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -57,7 +58,11 @@ class Pretraining:
     ) -> None:
         self.config, self.corpus, self.folder, self.events = config, corpus, folder, events
         training = config.training
-        self.model = KimiK2MoEModel(config.model, seed=config.seed).to(device)
+        special = corpus.tokenizer.special
+        model_config = replace(
+            config.model, bos_token_id=special["[BOS]"], eos_token_id=special["[EOS]"]
+        )
+        self.model = KimiK2MoEModel(model_config, seed=config.seed).to(device)
         self.model.compute_dtype = compute_dtype
         self.optimizer = MuonClipOptimizer.from_model(
             self.model,
