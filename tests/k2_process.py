@@ -108,24 +108,27 @@ class Running:
     def __init__(self, process: BaseProcess, streams: Path) -> None:
         self._process, self._streams = process, streams
 
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
     def wait(self, seconds: float = 120) -> Result:
         """Wait for the end."""
         self._process.join(seconds)
-        if self._process.is_alive():
+        if self.alive:
             self._process.kill()
             raise TimeoutError(f"the command ran for more than {seconds} seconds")
         return Result(self._process.exitcode, *(self._read(name) for name in ("out", "err")))
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Return as soon as `condition` holds or the command has ended."""
-        while self._process.is_alive() and not condition():
+        while self.alive and not condition():
             time.sleep(0.001)
 
-    def signal(self, number: signal.Signals) -> Result:
-        """Send signal `number`, and wait for the end."""
-        if self._process.is_alive() and self._process.pid is not None:
+    def send(self, number: signal.Signals) -> None:
+        """Send the command a signal, if it has not ended."""
+        if self.alive and self._process.pid is not None:
             os.kill(self._process.pid, number)
-        return self.wait()
 
     def _read(self, name: str) -> str:
         return Path(f"{self._streams}.{name}").read_text(encoding="utf-8", errors="replace")
@@ -151,6 +154,8 @@ def start(
 ) -> Running:
     """Start the command in `cwd`; its output goes to files beside that folder."""
     streams = cwd.parent / f".{cwd.name}.{next(_NUMBERS)}"
+    for suffix in (".out", ".err"):
+        Path(f"{streams}{suffix}").touch()
     settings = {**_ENVIRONMENT, **environment}
     process = _SERVER.Process(target=_command, args=(arguments, cwd, streams, settings, signal_at))
     process.start()
@@ -180,7 +185,7 @@ def _command(
 ) -> None:
     """In the new process: redirect the streams themselves, as a shell does, and run main."""
     for descriptor, suffix in ((1, ".out"), (2, ".err")):
-        os.dup2(os.open(f"{streams}{suffix}", os.O_WRONLY | os.O_CREAT), descriptor)
+        os.dup2(os.open(f"{streams}{suffix}", os.O_WRONLY), descriptor)
     os.chdir(cwd)
     os.environ.update(settings)
     # As in a terminal; a test run in the background would pass on that it ignores interrupts.

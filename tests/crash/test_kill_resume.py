@@ -1,6 +1,8 @@
 """A run that is killed, or told to stop, goes on to the same bits as one left alone."""
 
+import itertools
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -47,7 +49,8 @@ def stop_after(work: Path, steps: int, number: signal.Signals) -> Result:
     """Start the command and send it a signal after that many steps."""
     running = start(*RUN, cwd=work)
     running.wait_until(lambda: steps_done(work) >= steps)
-    return running.signal(number)
+    running.send(number)
+    return running.wait()
 
 
 def steps_done(work: Path) -> int:
@@ -110,13 +113,18 @@ def test_interrupted_before_the_first_step(work: Path, undisturbed: Path) -> Non
     finish(work, undisturbed)
 
 
-def test_a_second_interrupt_does_not_wait(work: Path, undisturbed: Path) -> None:
-    # The first comes while the checkpoint is saved, the second while the report is written.
-    running = start(*RUN, "--training.sample_tokens=100000", cwd=work)
-    running.wait_until(lambda: steps_done(work) >= 6)
-    time.sleep(0.05)
-    del undisturbed
-    assert running.signal(signal.SIGINT).code == 130
+def test_a_second_interrupt_does_not_wait_for_the_step(work: Path) -> None:
+    # Its first sample would take hours.
+    running = start(*RUN, "--training.sample_tokens=1000000", cwd=work)
+    running.wait_until(lambda: bool(logged(work / "run", "validation")))
+    running.send(signal.SIGINT)
+    time.sleep(0.2)
+    assert running.alive
+    running.send(signal.SIGINT)
+    stopped = running.wait()
+    assert stopped.code == 130, stopped
+    assert stopped.stderr == "k2: interrupted; the same command resumes\n"
+    assert [path.name for path in (work / "run" / "checkpoints").iterdir()] == ["step-00000004"]
 
 
 def test_a_second_process_is_kept_out(work: Path, undisturbed: Path) -> None:
@@ -129,31 +137,46 @@ def test_a_second_process_is_kept_out(work: Path, undisturbed: Path) -> None:
 
 @pytest.mark.crash
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_ten_times_at_random(seed: int, work: Path, undisturbed: Path) -> None:
-    moments = random.Random(seed)
-    kills = 0
-    while kills < 10:
-        running = start(*RUN, cwd=work)
-        time.sleep(moments.uniform(0.005, 0.4))
-        if running.signal(signal.SIGKILL).code == 0:
-            break  # done before its turn came
-        kills += 1
-    print(f"{kills} kills; resumed from {[e['step'] for e in logged(work / 'run', 'resume')]}")
-    finish(work, undisturbed)
+def test_killed_ten_times_at_random(seed: int, work: Path, tmp_path: Path) -> None:
+    long = [
+        *RUN,
+        "--training.steps=150",
+        "--training.checkpoint_every=3",
+        "--training.evaluate_every=25",
+    ]
+    sources(tmp_path / "other" / "text")
+    assert k2(*long, cwd=tmp_path / "other").code == 0
+    moments, done = random.Random(seed), []
+    for _ in range(10):
+        running = start(*long, cwd=work)
+        time.sleep(moments.uniform(0.02, 0.4))
+        running.send(signal.SIGKILL)
+        assert running.wait().code == KILLED
+        done.append(steps_done(work))
+    assert 3 < done[-1] < 150
+    last = k2(*long, cwd=work)
+    assert last.code == 0, last
+    assert_same_outcome(work / "run", tmp_path / "other" / "run")
+    print(f"killed after steps {done}")
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(1800)
-def test_killed_before_each_change_to_a_file(tmp_path: Path, undisturbed: Path) -> None:
-    count = 0
-    while True:
-        count += 1
-        work = tmp_path / str(count) / "work"
+@pytest.mark.timeout(1200)
+def test_killed_before_each_change_to_a_file(tmp_path: Path) -> None:
+    # Three checkpoints, of which two are kept.
+    short = [*RUN, "--training.steps=6", "--training.checkpoint_every=2"]
+    sources(tmp_path / "0" / "text")
+    assert k2(*short, cwd=tmp_path / "0").code == 0
+    for count in itertools.count(1):
+        work = tmp_path / str(count)
         sources(work / "text")
-        killed = k2(*RUN, cwd=work, signal_at=SignalAt(count=count))
+        killed = k2(*short, cwd=work, signal_at=SignalAt(count=count))
         if killed.code == 0:
             break
         assert killed.code == KILLED, killed
-        finish(work, undisturbed)
+        last = k2(*short, cwd=work)
+        assert last.code == 0, (count, last)
+        assert_same_outcome(work / "run", tmp_path / "0" / "run")
+        shutil.rmtree(work)
     print(f"killed at {count - 1} places")
-    assert count > 100
+    assert count > 60

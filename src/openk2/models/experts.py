@@ -44,7 +44,7 @@ class TokenGroups:
     token_of_slot_S: Tensor
     slot_of_choice_NK: Tensor
     expert_order_E: Tensor  # the expert of each group
-    layout: "list[Tier] | Tensor"  # tiers, or where each ragged group ends (int32 [E])
+    layout: list[Tier] | Tensor  # tiers, or where each ragged group ends (int32 [E])
 
     def scatter(self, values_NK: Tensor) -> Tensor:
         """One value a choice -> one a slot, 0 in the padding."""
@@ -82,6 +82,7 @@ def group_tokens(experts_NK: Tensor, experts: int, tiered: bool) -> TokenGroups:
     tokens, choices = experts_NK.shape
     flat = experts_NK.flatten()
     counts_E = torch.bincount(flat, minlength=experts)
+    layout: list[Tier] | Tensor
     if tiered:
         order_E = counts_E.argsort(descending=True, stable=True)
         layout, begins = _tiers(counts_E[order_E].tolist(), len(flat))

@@ -56,7 +56,8 @@ def save_checkpoint(
             with (partial / "training_state.pt").open("wb") as file:
                 torch.save(state, file)
     for old in sorted(folder.glob("step-????????"))[:-keep]:
-        shutil.rmtree(old)
+        # By another name first: what a kill leaves of it is no checkpoint, and is swept.
+        shutil.rmtree(old.rename(old.with_name(old.name + ".partial")))
     return path
 
 
