@@ -155,7 +155,7 @@ def start(
     """Start the command in `cwd`; its output goes to files beside that folder."""
     streams = cwd.parent / f".{cwd.name}.{next(_NUMBERS)}"
     for suffix in (".out", ".err"):
-        Path(f"{streams}{suffix}").touch()
+        Path(f"{streams}{suffix}").write_bytes(b"")
     settings = {**_ENVIRONMENT, **environment}
     process = _SERVER.Process(target=_command, args=(arguments, cwd, streams, settings, signal_at))
     process.start()

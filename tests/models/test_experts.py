@@ -101,13 +101,13 @@ def test_tiers_waste_few_rows_and_have_few_lengths() -> None:
         for seed in range(20):
             experts_NK = choices(4096, 32, 8, imbalance, seed)
             groups = group_tokens(experts_NK, 32, tiered=True)
-            assert len(groups.token_of_slot_S) <= 1.35 * experts_NK.numel()
+            assert len(groups.token_of_slot_S) <= 1.4 * experts_NK.numel()
             assert isinstance(groups.layout, list)
             lengths |= {
                 (t.slots.stop - t.slots.start) // (t.experts.stop - t.experts.start)
                 for t in groups.layout
             }
-        assert len(lengths) <= 64 and all(length % 64 == 0 for length in lengths)
+        assert len(lengths) <= 32  # four an octave
 
 
 def test_bfloat16_on_a_cpu_takes_tiers_and_float32_ragged_groups(

@@ -20,7 +20,8 @@ def sample(
 ) -> list[int]:
     """Up to `count` tokens after `tokens`, until `stop`; temperature 0 takes the likeliest.
 
-    Runs the whole prefix for each token, so it is meant for a sample here and there.
+    Ends early where a model that diverged gives logits that are not finite. Runs the whole prefix
+    for each token, so it is meant for a sample here and there.
     """
     training = model.training
     model.eval()
@@ -30,6 +31,8 @@ def sample(
     for _ in range(count):
         hidden = model.hidden_states(torch.tensor([text], device=device))[:, -1]
         logits = model.lm_head(hidden)[0].float().cpu()
+        if not bool(torch.isfinite(logits).all()):
+            break
         if temperature:
             probabilities = torch.softmax(logits / temperature, dim=-1)
             token = int(torch.multinomial(probabilities, 1, generator=generator))

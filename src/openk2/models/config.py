@@ -5,6 +5,7 @@ config.json of Kimi-K2-Instruct.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,12 @@ class KimiK2Config:
             )
         if not 0 <= self.first_k_dense_replace <= self.num_hidden_layers:
             raise ValueError("first_k_dense_replace must lie between 0 and num_hidden_layers")
+        for name in ("rms_norm_eps", "initializer_range"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be finite, at least 0")
+        for name in ("rope_theta", "routed_scaling_factor"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and positive")
         if self.n_shared_experts < 0 or self.aux_loss_alpha < 0:
             raise ValueError("n_shared_experts and aux_loss_alpha must not be negative")
 
@@ -109,7 +116,7 @@ class KimiK2Config:
 
         if name not in PRESETS:
             raise UserError(f"no model preset '{name}'; the presets are {', '.join(PRESETS)}")
-        return replace(PRESETS[name], **changes)
+        return replace(PRESETS[name](), **changes)
 
     @classmethod
     def from_hf(cls, source: "dict[str, Any] | str | Path") -> "KimiK2Config":

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 __all__ = ["RoutedExperts", "TokenGroups", "group_tokens"]
 
 TIERS = 8
-GRANULARITY = 16  # a tier's length is a multiple of 1/16 of the mean load, and of 16 rows
+SIGNIFICANT_BITS = 3  # of a tier's length: at most a seventh is padding, and few lengths occur
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def group_tokens(experts_NK: Tensor, experts: int, tiered: bool) -> TokenGroups:
     layout: list[Tier] | Tensor
     if tiered:
         order_E = counts_E.argsort(descending=True, stable=True)
-        layout, begins = _tiers(counts_E[order_E].tolist(), len(flat))
+        layout, begins = _tiers(counts_E[order_E].tolist())
         begin_E = torch.empty_like(order_E)
         begin_E[order_E] = torch.tensor(begins[:-1])
         slots = begins[-1]
@@ -104,18 +104,23 @@ def group_tokens(experts_NK: Tensor, experts: int, tiered: bool) -> TokenGroups:
     return TokenGroups(token_of_slot, slot_of_choice.view(tokens, choices), order_E, layout)
 
 
-def _tiers(counts: list[int], choices: int) -> tuple[list[Tier], list[int]]:
+def _tiers(counts: list[int]) -> tuple[list[Tier], list[int]]:
     """Tiers for loads in falling order, and where each group begins (and the last one ends)."""
-    unit = max(choices // len(counts) // GRANULARITY // 16, 1) * 16
     size = -(-len(counts) // TIERS)
     tiers, begins = [], [0]
     for first in range(0, len(counts), size):
         last = min(first + size, len(counts))
-        length = max(-(-counts[first] // unit), 1) * unit
+        length = _round_up(max(counts[first], 16))
         begin = begins[-1]
         begins += [begin + (i + 1) * length for i in range(last - first)]
         tiers.append(Tier(slice(begin, begins[-1]), slice(first, last)))
     return tiers, begins
+
+
+def _round_up(length: int) -> int:
+    """The next number whose binary form has at most SIGNIFICANT_BITS before the zeros."""
+    unit = 1 << max(length.bit_length() - SIGNIFICANT_BITS, 0)
+    return -(-length // unit) * unit
 
 
 class RoutedExperts(nn.Module):
@@ -129,7 +134,9 @@ class RoutedExperts(nn.Module):
 
     def forward(self, x_ND: Tensor, weights_NK: Tensor, experts_NK: Tensor) -> Tensor:
         """Σ_k weight_k * expert_k(x), [N, D] in x's dtype."""
-        tiered = x_ND.device.type == "cpu" and x_ND.dtype == torch.bfloat16
+        # grouped_mm wants rows of whole 16 bytes.
+        aligned = all(w * x_ND.element_size() % 16 == 0 for w in self.down_proj.shape[1:])
+        tiered = not aligned or (x_ND.device.type == "cpu" and x_ND.dtype == torch.bfloat16)
         groups = group_tokens(experts_NK, len(self.gate_proj), tiered)
         return _ExpertsFunction.apply(  # type: ignore[no-any-return]
             x_ND, weights_NK, self.gate_proj, self.up_proj, self.down_proj, groups

@@ -156,7 +156,9 @@ class KimiK2MoEModel(nn.Module):
 
     def expert_counts(self) -> Tensor:
         """Assignments per mixture layer and expert since the last bias update, int64 [L, E]."""
-        return torch.stack([router.expert_counts_E for router in self.routers()])
+        counts = [router.expert_counts_E for router in self.routers()]
+        empty = torch.zeros(0, self.config.n_routed_experts, dtype=torch.int64)
+        return torch.stack(counts) if counts else empty
 
     def update_router_bias(self, counts_LE: Tensor, rate: float) -> None:
         """Move every selection bias by one step of `rate` and start counting anew.

@@ -1,5 +1,7 @@
 """Named sizes: the released models, and small ones in K2's proportions."""
 
+from collections.abc import Callable
+
 from openk2.models.config import KimiK2Config, YarnScaling
 from openk2.models.router import routed_scaling_factor
 
@@ -91,10 +93,10 @@ def k2_proportions(
     )
 
 
-PRESETS = {
-    "nano": k2_proportions(224, 5, 64, 32, experts=32, vocabulary=4096),
-    "micro": k2_proportions(448, 10, 64, 64, experts=64, vocabulary=16384),
-    "mini": k2_proportions(896, 16, 64, 128, experts=128, vocabulary=32768),
-    "moonlight-16b": MOONLIGHT_16B,
-    "kimi-k2": KIMI_K2,
+PRESETS: dict[str, Callable[[], KimiK2Config]] = {
+    "nano": lambda: k2_proportions(224, 5, 64, 32, experts=32, vocabulary=4096),
+    "micro": lambda: k2_proportions(448, 10, 64, 64, experts=64, vocabulary=16384),
+    "mini": lambda: k2_proportions(896, 16, 64, 128, experts=128, vocabulary=32768),
+    "moonlight-16b": lambda: MOONLIGHT_16B,
+    "kimi-k2": lambda: KIMI_K2,
 }

@@ -21,7 +21,7 @@ from openk2.reporting.progress import LiveProgress
 from openk2.reporting.report import write_report
 from openk2.reporting.summary import print_summary, summarize
 from openk2.training.config import PretrainConfig
-from openk2.training.estimate import estimate_run
+from openk2.training.estimate import estimate_run, memory_bytes
 from openk2.training.machine import Setup, set_up
 from openk2.training.pretrain import Pretraining, Stopped
 
@@ -80,6 +80,12 @@ def run_pretraining(config: PretrainConfig, out: Path, as_json: bool = False) ->
     """Train in `out`, or go on where a run of this config stopped there; returns the exit code."""
     setup = set_up(config.training)
     config = _decided(config, setup)
+    needed, there = memory_bytes(config), setup.machine.memory_bytes
+    if setup.device.type == "cpu" and needed > there:
+        raise UserError(
+            f"{config.name}: needs about {needed / 2**30:.0f} GiB of memory and the machine has "
+            f"{there / 2**30:.0f}; make the model or training.micro_batch_size smaller"
+        )
     folder = RunFolder(out)
     begun = folder.open(config)
     console = Console(stderr=as_json)

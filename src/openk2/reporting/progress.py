@@ -104,7 +104,7 @@ class LiveProgress:
             f"step {step['step']}{total}  loss {number(step['loss'])}"
             f"  {number(step['bits_per_byte'])} bits/byte"
             f"  {number(step['tokens_per_second'], 0)} tokens/s"
-            f"  max logit {number(largest(step['max_logits']), 1)}"
+            f"  max logit {number(largest(step.get('max_logits')), 1)}"
             f"  ETA {duration(self._seconds_left())}"
         )
 

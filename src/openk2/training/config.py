@@ -1,5 +1,6 @@
 """The configuration of a pre-training run."""
 
+import math
 from dataclasses import dataclass, field
 
 from openk2.models.config import KimiK2Config
@@ -38,6 +39,13 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.final_learning_rate <= self.learning_rate:
             raise ValueError("final_learning_rate must lie between 0 and learning_rate")
+        if math.isinf(self.learning_rate):
+            raise ValueError("learning_rate must be finite")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum is {self.momentum}; it must lie in [0, 1)")
+        for name in ("weight_decay", "router_bias_rate"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be finite, at least 0")
         if self.gradient_clip <= 0 or self.qk_clip_threshold <= 0:
             raise ValueError("gradient_clip and qk_clip_threshold must be positive")
         if self.warmup_steps < 0 or self.decay_steps < 0:
@@ -71,6 +79,8 @@ class TrainingConfig:
                 f"batch_size {self.batch_size} is not a multiple of micro_batch_size "
                 f"{self.micro_batch_size}"
             )
+        if self.sample_tokens < 0:
+            raise ValueError(f"sample_tokens is {self.sample_tokens}; it must not be negative")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads is {self.threads}; it is at least 1, or none")
         if self.dtype not in ("auto", "bfloat16", "float32"):
@@ -95,6 +105,8 @@ class PretrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}; it must lie between 0 and 2**63 - 1")
         optimizer, steps = self.optimizer, self.training.steps
         if optimizer.warmup_steps + optimizer.decay_steps > steps:
             raise ValueError(

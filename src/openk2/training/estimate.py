@@ -13,7 +13,7 @@ from openk2.training.config import PretrainConfig
 from openk2.training.loss import linear_cross_entropy
 from openk2.training.machine import Setup
 
-__all__ = ["Estimate", "estimate_run"]
+__all__ = ["Estimate", "estimate_run", "memory_bytes"]
 
 MATRIX = 2048  # side of the product whose speed stands for the machine's, when the model is large
 UTILISATION = 0.3  # share of that speed that training reaches
@@ -39,7 +39,7 @@ def estimate_run(config: PretrainConfig, setup: Setup) -> Estimate:
     count = count_parameters(config.model)
     flops = training_flops_per_token(config.model, training.sequence_length)
     tokens = training.steps * training.tokens_per_step
-    memory = _memory_bytes(config)
+    memory = memory_bytes(config)
     free = free_memory_bytes()
     measured = memory < free / 2 and count.total < 2e9
     if measured:
@@ -58,7 +58,7 @@ def estimate_run(config: PretrainConfig, setup: Setup) -> Estimate:
     )
 
 
-def _memory_bytes(config: PretrainConfig) -> float:
+def memory_bytes(config: PretrainConfig) -> float:
     """Weights, gradients, momentum (second moments for AdamW's share), and activations."""
     model, training = config.model, config.training
     count = count_parameters(model)
