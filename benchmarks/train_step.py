@@ -5,12 +5,19 @@ peer does the same work; S_max of every head is observed on our side, as in trai
 bar is its fastest variant: two implementations of the experts, three kinds of precision. Every
 round has a batch of its own, the same for all, because a matrix library that compiles a kernel for
 each new shape pays for that in training too. A second table times the whole optimizer step.
+
+Every program has a process of its own, as in a real run. oneDNN keeps the last 1024 kernels that it
+compiled in a process; where the experts' matrices have thousands of new shapes a round, one program
+evicts the kernels of all others, and each is then timed with a cache that it never has alone.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,28 +28,42 @@ from benchmarks.stock import (
     EXPERTS,
     PRECISIONS,
     StockOptimizer,
+    load_stock,
     stock_inputs,
     stock_loss,
-    stock_model,
     stock_train_step,
 )
 from benchmarks.table import Table, verdict
-from benchmarks.timing import Timing, interleaved
+from benchmarks.timing import Prepare, Timing, interleaved_workers, started
 from openk2.data import NO_TARGET, Batch
+from openk2.integrations.hf_checkpoints import load_pretrained, save_pretrained
 from openk2.models import KimiK2Config, KimiK2MoEModel, PackedDocuments
 from openk2.optimizers import MuonClipOptimizer
+from openk2.recipes.catalogue import nano
+from openk2.training.machine import set_up
 from openk2.training.step import batch_loss, train_step
 
-__all__ = ["CASES", "Agreement", "Case", "agreement", "random_batch", "run"]
+__all__ = [
+    "CASES",
+    "Agreement",
+    "Case",
+    "Program",
+    "agreement",
+    "build",
+    "random_batch",
+    "run",
+    "slower_experts",
+]
 
-WARM_UP = 2  # rounds
+WARM_UP = 8  # rounds, until caches of compiled kernels hold what they hold for most of a run
+DECIDING = 3  # the last rounds of warm-up, which choose the peer's implementation of the experts
 THRESHOLD = 100.0  # of S_max, the paper's tau
 TOLERANCE = 1e-4  # of logits and of the relative difference of gradient norms, in float32
 # Two experts whose scores differ by less than rounding may swap places in either implementation;
 # that many positions may therefore disagree.
 TIED_SHARE = 1e-3
 BFLOAT16_TARGET = 2.0
-OURS = {"OpenK2 float32": None, "OpenK2 bfloat16": torch.bfloat16}
+OURS = {"float32": None, "bfloat16": torch.bfloat16}  # compute dtypes
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,28 @@ class Case:
 CASES = (
     Case("whole rows", 8, 512, None, 1.3),
     Case("packed documents", 2, 2048, 300, 2.0),
+)
+
+
+@dataclass(frozen=True)
+class Program:
+    """What one process runs: OpenK2, or the peer with one of its implementations of the experts."""
+
+    precision: str
+    experts: str | None = None  # none: OpenK2
+
+    @property
+    def name(self) -> str:
+        if self.experts is None:
+            return f"OpenK2 {self.precision}"
+        return f"transformers {self.precision} {self.experts}"
+
+
+# Ours and theirs in turn.
+PROGRAMS = tuple(
+    program
+    for ours, experts in zip(OURS, EXPERTS, strict=True)
+    for program in (Program(ours), *(Program(precision, experts) for precision in PRECISIONS))
 )
 
 
@@ -125,31 +168,91 @@ def agreement(model: KimiK2MoEModel, peer: Any, batch: Batch, inputs: dict[str, 
 
 
 def run(
-    rounds: int, config: KimiK2Config | None = None, cases: Sequence[Case] = CASES
+    rounds: int,
+    config: KimiK2Config | None = None,
+    cases: Sequence[Case] = CASES,
+    warm_up: int = WARM_UP,
 ) -> list[Table]:
     """One table of timings and one of ratios a case, then the whole optimizer step."""
-    config = config or KimiK2Config.preset("nano")
-    model = KimiK2MoEModel(config, seed=0)
+    model = KimiK2MoEModel(config or KimiK2Config.preset("nano"), seed=0)
+    with TemporaryDirectory() as temporary:
+        folder = save_pretrained(model, Path(temporary) / "model")
+        del model
+        # All before anything is timed: nothing is worth timing if they do not compute the same.
+        found = [_checked(folder, case) for case in cases]
+        tables: list[Table] = []
+        every_timing = []
+        for case, agreed in zip(cases, found, strict=True):
+            timings, notes = _timed(PROGRAMS, folder, case, False, rounds, warm_up)
+            tables += _loss_tables(case, warm_up + rounds, folder, agreed, timings, notes)
+            every_timing.append(timings)
+        kept = [program for program in PROGRAMS if program.name in every_timing[0]]
+        kept.sort(key=lambda p: (p.experts is not None, PRECISIONS.index(p.precision)))
+        timings, _ = _timed(kept, folder, cases[0], True, rounds, warm_up)
+        return [*tables, _step_table(cases[0], timings)]
+
+
+def build(program: Program, folder: Path, case: Case, whole_step: bool, threads: int) -> Prepare:
+    """In a program's own process: set it up, load the weights, and walk the rounds' batches."""
+    set_up(replace(nano().training, threads=threads))
+    torch.set_num_threads(threads)  # the environment does not come before what the parent has
+    vocabulary = KimiK2Config.from_hf(folder).vocab_size
+    if program.experts is None:
+        work = _ours(folder, program.precision, whole_step)
+    else:
+        work = _theirs(folder, program.precision, program.experts, whole_step)
+    return lambda number: partial(work, random_batch(case, vocabulary, number))
+
+
+def slower_experts(programs: Sequence[Program], warm: dict[str, Timing]) -> dict[str, float]:
+    """The peer's programs that another of the same precision beats, with the deciding median."""
+    medians = {name: statistics.median(t.seconds[-DECIDING:]) for name, t in warm.items()}
+    slower = {}
+    for precision in PRECISIONS:
+        names = [p.name for p in programs if p.experts is not None and p.precision == precision]
+        fastest = min(names, key=medians.__getitem__)
+        slower.update({name: medians[name] for name in names if name != fastest})
+    return slower
+
+
+def _checked(folder: Path, case: Case) -> Agreement:
+    """What both load from `folder`, compared; raises AssertionError if it does not agree."""
+    model = _observing(folder)
+    batch = random_batch(case, model.config.vocab_size)
+    found = agreement(model, load_stock(folder, "float32"), batch, stock_inputs(batch))
+    if not found.holds:
+        raise AssertionError(f"{case.name}: the peer does not compute the same: {found}")
+    return found
+
+
+def _observing(folder: Path) -> KimiK2MoEModel:
+    """Our model, which observes S_max as in training."""
+    model = load_pretrained(folder)
     for layer in model.attention_layers():
         layer.observe_max_logits(THRESHOLD)
-    peers = {precision: stock_model(model, precision) for precision in PRECISIONS}
-    tables: list[Table] = []
-    every_timing = []
-    for case in cases:
-        batches = _batches(case, config, rounds)
-        found = agreement(model, peers["float32"], batches[0], stock_inputs(batches[0]))
-        if not found.holds:
-            raise AssertionError(f"{case.name}: the peer does not compute the same: {found}")
-        timings = interleaved(_loss_works(model, peers, batches), rounds, WARM_UP)
-        tables += _loss_tables(case, batches, found, timings)
-        every_timing.append(timings)
-    best = {p: _fastest(every_timing[0], [p]).split()[-1] for p in PRECISIONS}
-    return [*tables, _step_table(model, peers, best, rounds, cases[0])]
+    return model
 
 
-def _batches(case: Case, config: KimiK2Config, rounds: int) -> list[Batch]:
-    """One a round."""
-    return [random_batch(case, config.vocab_size, seed) for seed in range(WARM_UP + rounds)]
+def _timed(
+    programs: Sequence[Program],
+    folder: Path,
+    case: Case,
+    whole_step: bool,
+    rounds: int,
+    warm_up: int,
+) -> tuple[dict[str, Timing], list[str]]:
+    """Timings by name, and a note on the programs that the warm-up has dropped."""
+    threads = torch.get_num_threads()
+    builds = {p.name: partial(build, p, folder, case, whole_step, threads) for p in programs}
+    with started(builds) as workers:
+        dropped = slower_experts(programs, interleaved_workers(workers, range(warm_up)))
+        for name in dropped:
+            workers[name].end()
+        kept = {name: worker for name, worker in workers.items() if name not in dropped}
+        timings = interleaved_workers(kept, range(warm_up, warm_up + rounds))
+    medians = ", ".join(f"{name} ({value * 1e3:.1f} ms)" for name, value in dropped.items())
+    note = f"slower than the peer's other experts at the end of {warm_up} rounds of warm-up, "
+    return timings, [f"{note}and dropped: {medians}"] if dropped else []
 
 
 def _gradient_norm(model: nn.Module) -> Tensor:
@@ -158,45 +261,57 @@ def _gradient_norm(model: nn.Module) -> Tensor:
     return norm
 
 
-def _loss_works(
-    model: KimiK2MoEModel, peers: dict[str, Any], batches: Sequence[Batch]
-) -> dict[str, Callable[[], object]]:
-    """Ours and the peer's variants by name, ours and theirs in turn; each walks the batches."""
+def _ours(folder: Path, precision: str, whole_step: bool) -> Callable[[Batch], object]:
+    """What OpenK2 does with a round's batch."""
+    model = _observing(folder)
+    model.compute_dtype = OURS[precision]
+    if whole_step:
+        optimizer = MuonClipOptimizer.from_model(model, lr=2e-4, qk_clip_threshold=THRESHOLD)
+        return lambda batch: train_step(
+            model, optimizer, [batch], gradient_clip=1.0, router_bias_rate=1e-3
+        )
 
-    def ours(dtype: torch.dtype | None, batch: Iterator[Batch]) -> None:
-        now = next(batch)
-        model.compute_dtype = dtype
+    def forward_backward(batch: Batch) -> None:
         model.zero_grad(set_to_none=True)
-        (batch_loss(model, now) / now.target_count).backward()
+        (batch_loss(model, batch) / batch.target_count).backward()
 
-    def theirs(precision: str, experts: str, batch: Iterator[Batch]) -> None:
-        peer = peers[precision]
-        peer.set_experts_implementation(experts)
+    return forward_backward
+
+
+def _theirs(
+    folder: Path, precision: str, experts: str, whole_step: bool
+) -> Callable[[Batch], object]:
+    """What the peer does with a round's batch."""
+    peer = load_stock(folder, precision)
+    peer.set_experts_implementation(experts)
+    if whole_step:
+        optimizer = StockOptimizer(peer, 2e-4, 0.1, 0.95)
+        return lambda batch: stock_train_step(peer, optimizer, [batch], precision, 1.0)
+
+    def forward_backward(batch: Batch) -> None:
         peer.zero_grad(set_to_none=True)
-        stock_loss(peer, next(batch), precision).backward()
+        stock_loss(peer, batch, precision).backward()
 
-    works: dict[str, Callable[[], object]] = {}
-    for (name, dtype), experts in zip(OURS.items(), EXPERTS, strict=True):
-        works[name] = partial(ours, dtype, iter(batches))
-        for precision in PRECISIONS:
-            work = partial(theirs, precision, experts, iter(batches))
-            works[_peer_name(precision, experts)] = work
-    return works
-
-
-def _peer_name(precision: str, experts: str) -> str:
-    return f"transformers {precision} {experts}"
+    return forward_backward
 
 
 def _fastest(timings: dict[str, Timing], precisions: Sequence[str]) -> str:
-    """The name of the peer's fastest variant in any of `precisions`."""
-    names = [_peer_name(precision, experts) for precision in precisions for experts in EXPERTS]
+    """The name of the peer's fastest program in any of `precisions`."""
+    theirs = [p for p in PROGRAMS if p.experts is not None and p.precision in precisions]
+    names = [p.name for p in theirs if p.name in timings]
     return min(names, key=lambda name: timings[name].median)
 
 
 def _loss_tables(
-    case: Case, batches: Sequence[Batch], found: Agreement, timings: dict[str, Timing]
+    case: Case,
+    batch_count: int,
+    folder: Path,
+    found: Agreement,
+    timings: dict[str, Timing],
+    notes: Sequence[str],
 ) -> list[Table]:
+    vocabulary = KimiK2Config.from_hf(folder).vocab_size
+    batches = [random_batch(case, vocabulary, number) for number in range(batch_count)]
     documents = sum(len(row) for batch in batches for row in batch.starts) / len(batches)
     tokens = case.rows * case.length
     title = f"Forward, loss and backward: {case.rows} x {case.length}, {case.name}"
@@ -211,6 +326,7 @@ def _loss_tables(
         f"in {found.differing_share:.2%} of positions by more than {TOLERANCE:.0e}; the loss by "
         f"{found.loss_difference:.1e}, the gradient's norm by a factor of "
         f"{found.gradient_norm_ratio:.7f}",
+        *notes,
     ]
     ratios = [
         _ratio("OpenK2 float32", _fastest(timings, ["float32"]), timings, case.target),
@@ -228,43 +344,14 @@ def _ratio(ours: str, peer: str, timings: dict[str, Timing], target: float) -> l
     return [ours, peer, f"{ratio:.2f}", f"{target:.1f}", verdict(ratio, target)]
 
 
-def _step_table(
-    model: KimiK2MoEModel,
-    peers: dict[str, Any],
-    best: dict[str, str],
-    rounds: int,
-    case: Case,
-) -> Table:
-    """The whole optimizer step; the peer in each precision with its fastest experts."""
-    optimizer = MuonClipOptimizer.from_model(model, lr=2e-4, qk_clip_threshold=THRESHOLD)
-
-    def ours(dtype: torch.dtype | None, batch: Iterator[Batch]) -> None:
-        model.compute_dtype = dtype
-        train_step(model, optimizer, [next(batch)], gradient_clip=1.0, router_bias_rate=1e-3)
-
-    def theirs(precision: str, batch: Iterator[Batch]) -> None:
-        parts = [next(batch)]
-        stock_train_step(peers[precision], optimizers[precision], parts, precision, 1.0)
-
-    works: dict[str, Callable[[], object]] = {}
-    batches = _batches(case, model.config, rounds)
-    optimizers = {name: StockOptimizer(peer, 2e-4, 0.1, 0.95) for name, peer in peers.items()}
-    for name, dtype in OURS.items():
-        works[name] = partial(ours, dtype, iter(batches))
-    for precision, peer in peers.items():
-        peer.set_experts_implementation(best[precision])
-        works[_peer_name(precision, best[precision])] = partial(theirs, precision, iter(batches))
-    model.zero_grad(set_to_none=True)
-    for peer in peers.values():
-        peer.zero_grad(set_to_none=True)
-    timings = interleaved(works, rounds, WARM_UP)
+def _step_table(case: Case, timings: dict[str, Timing]) -> Table:
+    """The whole optimizer step; the peer in each precision with its faster experts."""
     rows = [[name, *timing.cells()] for name, timing in timings.items()]
-    peer_names = [_peer_name(precision, best[precision]) for precision in PRECISIONS]
-    bar = min(peer_names, key=lambda name: timings[name].median)
     notes = []
-    for ours_name, peer_name in (("OpenK2 float32", peer_names[0]), ("OpenK2 bfloat16", bar)):
-        ratio = timings[peer_name].median / timings[ours_name].median
-        notes.append(f"{ours_name}: {ratio:.2f} times as fast as {peer_name}")
+    for ours, precisions in (("OpenK2 float32", ["float32"]), ("OpenK2 bfloat16", PRECISIONS)):
+        peer = _fastest(timings, precisions)
+        ratio = timings[peer].median / timings[ours].median
+        notes.append(f"{ours}: {ratio:.2f} times as fast as {peer}")
     notes.append(
         "ours: MuonClip, experts with Muon; the peer: torch.optim.Muon, experts with AdamW"
     )

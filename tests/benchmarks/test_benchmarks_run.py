@@ -63,12 +63,36 @@ def nano_config(folder: Path) -> PretrainConfig:
 
 
 def test_train_step() -> None:
-    tables = train_step.run(rounds=2, config=MODEL, cases=CASES)
-    assert len(tables) == 5  # timings and ratios of each case, and the whole step
-    variants = 2 + len(PRECISIONS) * len(EXPERTS)
-    assert [len(table.rows) for table in tables] == [variants, 2, variants, 2, 5]
+    tables = train_step.run(rounds=2, config=MODEL, cases=CASES[1:], warm_up=1)
+    assert len(tables) == 3  # timings and ratios of the case, and the whole step
+    programs = 2 + len(PRECISIONS)  # the peer with its faster experts only
+    assert [len(table.rows) for table in tables] == [programs, 2, programs]
     for table in tables:
         assert min(figures(table)) >= 0
+    assert tables[0].notes[-1].count(" ms)") == len(PRECISIONS)
+
+
+def test_the_end_of_the_warm_up_decides_which_experts_are_timed() -> None:
+    warm = {
+        program.name: Timing((0.1, 9.0, 5.0, 5.0, 5.0))
+        if program.experts == "eager"
+        else Timing((100.0, 1.0, 2.0, 3.0, 90.0))
+        for program in train_step.PROGRAMS
+    }
+    warm["transformers autocast eager"] = Timing((9.0, 9.0, 1.0, 1.0, 1.0))
+    assert train_step.slower_experts(train_step.PROGRAMS, warm) == {
+        "transformers float32 eager": 5.0,
+        "transformers bfloat16 eager": 5.0,
+        "transformers autocast grouped_mm": 3.0,
+    }
+
+
+def test_every_program_has_the_same_batch_in_a_round() -> None:
+    first, again, other = (train_step.random_batch(CASES[1], 400, seed) for seed in (3, 3, 4))
+    assert (first.tokens_BT == again.tokens_BT).all()
+    assert (first.targets_BT == again.targets_BT).all()
+    assert first.starts == again.starts
+    assert (first.tokens_BT != other.tokens_BT).any()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -26,7 +26,7 @@ def nano() -> PretrainConfig:
             micro_batch_size=16,
             evaluate_every=90,
             checkpoint_every=45,
-            sample_prompt="def ",
+            sample_prompt="def __init__(self,",
         ),
         optimizer=OptimizerConfig(
             learning_rate=1e-2,
@@ -51,7 +51,7 @@ def micro() -> PretrainConfig:
             micro_batch_size=8,
             evaluate_every=500,
             checkpoint_every=100,
-            sample_prompt="def ",
+            sample_prompt="def __init__(self,",
         ),
         optimizer=OptimizerConfig(
             learning_rate=1e-3,
