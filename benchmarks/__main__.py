@@ -61,9 +61,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--stock-rates",
         type=float,
         nargs="+",
-        default=[1e-3, 2e-3, 4e-3],
+        default=[2e-3, 5e-3, 1e-2, 2e-2],
         metavar="RATE",
-        help="peak learning rates that the peer tries; default: 1e-3 2e-3 4e-3",
+        help="peak learning rates that the peer tries; default: 2e-3 5e-3 1e-2 2e-2",
     )
     options = parser.parse_args(arguments)
     options.names = options.names or list(NAMES)

@@ -26,7 +26,7 @@ def one_step(
     model = KimiK2MoEModel(
         type(config.model)(**{**config.model.__dict__, "aux_loss_alpha": alpha}), seed=0
     )
-    optimizer = MuonClipOptimizer.from_model(model, lr=1e-2)
+    optimizer = MuonClipOptimizer.from_model(model, lr=1e-2, newton_schulz_dtype=torch.float64)
     batches = PackedBatches(corpus.train, 32, 8, seed=0)
     micro_batches = [batches.rows(0, part, parts) for part in range(parts)]
     return model, train_step(model, optimizer, micro_batches, clip, 1e-2)
@@ -42,8 +42,9 @@ def test_micro_batches_make_the_same_step(corpus: Corpus, alpha: float) -> None:
     assert torch.equal(first.expert_counts_LE, second.expert_counts_LE)
     assert torch.allclose(first.max_logits_AH, second.max_logits_AH, rtol=1e-5)
     for (name, a), (_, b) in zip(whole.named_parameters(), split.named_parameters(), strict=True):
-        # Newton-Schulz in bfloat16 lifts the last bits of a gradient to a few percent of an update.
-        assert (a - b).norm() <= 0.05 * 1e-2 * math.sqrt(a.numel()), name
+        # AdamW's first step is the gradient's sign, so a last bit near zero may turn one entry.
+        tolerance = 1e-2 if a.dim() == 1 or "embed" in name or "head" in name else 1e-5
+        assert (a - b).norm() <= tolerance * 1e-2 * math.sqrt(a.numel()), name
 
 
 def test_the_loss_is_the_mean_over_targets(corpus: Corpus) -> None:

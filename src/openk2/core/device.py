@@ -39,18 +39,19 @@ class Machine:
 def probe_machine(threads: int | None = None, dtype: str = "auto") -> Machine:
     """Look at the machine; takes about a tenth of a second.
 
-    `threads` and `dtype` are what the user's configuration asks for (None and "auto": choose). The
-    environment variable OMP_NUM_THREADS comes before both.
+    `threads` and `dtype` are what the run's configuration asks for (None and "auto": choose). Where
+    it leaves the threads open, the user's OMP_NUM_THREADS decides, and only then the probe.
     """
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     model, flags = _cpu()
-    variable = os.environ.get("OMP_NUM_THREADS", "")
-    if variable.isdecimal() and int(variable):
-        threads, reason = int(variable), "OMP_NUM_THREADS says so"
-    elif threads is not None:
+    # OpenMP takes a list, one number a nesting level.
+    variable = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if threads is not None:
         reason = "the configuration says so"
+    elif variable.isascii() and variable.isdigit() and int(variable):
+        threads, reason = int(variable), "OMP_NUM_THREADS says so"
     else:
         threads, reason = _free_cores(cores)
     if dtype != "auto":
@@ -80,7 +81,8 @@ def limit_spinning() -> None:
     takes 0.3 s alone did not end within a minute beside two busy processes, and takes 0.9 s so.
     A value that the user has set stays.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if "OMP_WAIT_POLICY" not in os.environ:  # which a spin count would overrule
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def free_memory_bytes() -> int:

@@ -24,7 +24,7 @@ __all__ = ["MultiHeadLatentAttention", "exact_max_logits"]
 
 # The released code gives the latent norms this eps whatever rms_norm_eps says.
 LATENT_NORM_EPS = 1e-6
-QUERY_CHUNK = 256  # rows of logits held at once when S_max is measured exactly
+LOGITS_HELD = 1 << 24  # elements held at once when S_max is measured exactly: 64 MiB
 
 
 class MultiHeadLatentAttention(nn.Module):
@@ -274,8 +274,9 @@ def exact_max_logits(
             x[rectangle.rows, rectangle.positions].transpose(1, 2).to(precision)
             for x in (q_BTHQ, k_BTHQ)
         )
-        for start in range(0, q.shape[2], QUERY_CHUNK):
-            stop = min(start + QUERY_CHUNK, q.shape[2])
+        rows = max(1, LOGITS_HELD // (q.shape[0] * q.shape[1] * q.shape[2]))
+        for start in range(0, q.shape[2], rows):
+            stop = min(start + rows, q.shape[2])
             logits = q[:, :, start:stop] @ k[:, :, :stop].transpose(2, 3)
             hidden = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).triu(
                 start + 1

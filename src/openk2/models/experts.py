@@ -6,8 +6,8 @@ back. Two layouts of the groups give the same result:
 - tiers: experts sorted by load, a few at a time, each group of a tier as long as its longest.
   Every product is a `bmm`, and its shapes come from a short list. A CPU's bfloat16 kernels want
   that: each new shape is compiled, and groups of any length would compile in every step;
-- ragged: groups end to end, one `grouped_mm`, no wasted rows. Best for everything else
-  (docs/figures.md, "Experts").
+- ragged: groups end to end, one `grouped_mm`, no wasted rows: faster in float32, where nothing is
+  compiled, and the layout of a GPU (docs/figures.md, "Routed experts").
 
 N tokens, K experts per token, E experts, S slots (rows of the groups), D hidden, F expert width.
 """
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 __all__ = ["RoutedExperts", "TokenGroups", "group_tokens"]
 
 TIERS = 8
-SIGNIFICANT_BITS = 3  # of a tier's length: at most a seventh is padding, and few lengths occur
+SIGNIFICANT_BITS = 3  # of a tier's length: it rounds up by a quarter at most, and few occur
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def group_tokens(experts_NK: Tensor, experts: int, tiered: bool) -> TokenGroups:
         order_E = counts_E.argsort(descending=True, stable=True)
         layout, begins = _tiers(counts_E[order_E].tolist())
         begin_E = torch.empty_like(order_E)
-        begin_E[order_E] = torch.tensor(begins[:-1])
+        begin_E[order_E] = torch.tensor(begins[:-1], device=flat.device)
         slots = begins[-1]
     else:
         order_E = torch.arange(experts, device=flat.device)

@@ -20,20 +20,24 @@ def linear_cross_entropy(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor
     The gradients of hidden and weight are computed on the way, chunk by chunk, so the [N, V]
     logits are made once and never stored; softmax and sum are in float32.
     """
-    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N)  # type: ignore[no-any-return]
+    loss: Tensor = _LinearCrossEntropy.apply(
+        hidden_ND, weight_VD, targets_N, torch.is_grad_enabled()
+    )
+    return loss
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     """loss = Σ lse(z) - z[target];  dz = softmax(z) - onehot(target);  dh = dz W;  dW = dzᵀ h."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, gradients: bool
+    ) -> Tensor:
         weight = weight_VD.to(hidden_ND.dtype)
         statistics = torch.promote_types(hidden_ND.dtype, torch.float32)
         loss = torch.zeros((), dtype=statistics, device=hidden_ND.device)
-        needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        d_hidden = torch.empty_like(hidden_ND) if needed else None
-        d_weight = torch.zeros_like(weight_VD, dtype=statistics) if needed else None
+        d_hidden = torch.empty_like(hidden_ND) if gradients else None
+        d_weight = torch.zeros_like(weight_VD, dtype=statistics) if gradients else None
         ignored_N = targets_N == IGNORED
         targets_N = targets_N.masked_fill(ignored_N, 0)
         rows = max(1, CHUNK_ELEMENTS // len(weight))
@@ -55,4 +59,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         d_hidden, d_weight = ctx.saved_tensors
-        return d_hidden * gradients[0].to(d_hidden.dtype), d_weight * gradients[0], None
+        return d_hidden * gradients[0], d_weight * gradients[0], None, None

@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -39,13 +39,15 @@ def set_up(config: TrainingConfig) -> Setup:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
-        raise UserError("training.device is cuda, and torch finds no CUDA device; set it to cpu")
+        raise UserError(
+            "training.device is cuda and torch finds no CUDA device here; a run that began on a "
+            "GPU goes on where there is one, a new run can take --training.device=cpu"
+        )
     torch.set_num_threads(machine.threads)
-    dtype = machine.dtype
     if device == "cuda" and config.dtype == "auto":
-        dtype = "bfloat16"
+        machine = replace(machine, dtype="bfloat16", dtype_reason="GPUs are fastest in it")
     _keep_freed_memory()
-    return Setup(machine, torch.device(device), getattr(torch, dtype))
+    return Setup(machine, torch.device(device), getattr(torch, machine.dtype))
 
 
 def _keep_freed_memory() -> None:
