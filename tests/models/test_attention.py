@@ -12,7 +12,7 @@ from openk2.core.protocols import ClipTarget
 from openk2.models import KimiK2Config, KimiK2MoEModel, MultiHeadLatentAttention, PackedDocuments
 from openk2.models import attention as attention_module
 from openk2.models.attention import exact_max_logits, latent_attention
-from openk2.models.layers import rotary_tables
+from openk2.models.layers import rotary_turns
 from openk2.optimizers import MuonClipOptimizer
 
 CONFIG = KimiK2Config.preset(
@@ -80,7 +80,7 @@ def naive_max_logits(
 def test_the_flash_path_equals_plain_operations(starts: list[list[int]] | None) -> None:
     module = layer()
     x, documents = inputs(starts)
-    rotary = rotary_tables(CONFIG, documents.positions_BT)
+    rotary = rotary_turns(CONFIG, documents.positions_BT)
     results = []
     for function in (attention_module._FlashLatentAttention.apply, latent_attention):
         x.grad = None
@@ -88,7 +88,7 @@ def test_the_flash_path_equals_plain_operations(starts: list[list[int]] | None) 
         q = module.q_b_proj(module.q_a_layernorm(module.q_a_proj(x))).view(3, 17, 3, -1)
         latent, k_rope = module.kv_a_proj_with_mqa(x).split([module.kv_lora_rank, module.rope], -1)
         kv = module.kv_b_proj(module.kv_a_layernorm(latent)).view(3, 17, 3, -1)
-        out, *_ = function(q, kv, k_rope, *rotary, module.scale, documents)
+        out, *_ = function(q, kv, k_rope, rotary, module.scale, documents)
         (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
         results.append((out.detach(), x.grad.clone()))
     for ours, plain in zip(*results, strict=True):
@@ -98,9 +98,9 @@ def test_the_flash_path_equals_plain_operations(starts: list[list[int]] | None) 
 def test_documents_do_not_see_each_other() -> None:
     module = layer()
     x, documents = inputs()
-    out = module(x, rotary_tables(CONFIG, documents.positions_BT), documents)
+    out = module(x, rotary_turns(CONFIG, documents.positions_BT), documents)
     alone = PackedDocuments(1, 7)
-    part = module(x[:1, 4:11], rotary_tables(CONFIG, alone.positions_BT), alone)
+    part = module(x[:1, 4:11], rotary_turns(CONFIG, alone.positions_BT), alone)
     assert torch.allclose(out[0, 4:11], part[0], rtol=1e-9, atol=1e-12)
 
 
@@ -115,7 +115,7 @@ def test_max_logits_equal_the_definition(path: str, monkeypatch: pytest.MonkeyPa
     exact = naive_max_logits(module, x, STARTS)
     threshold = exact.median().item() + 1e-3
     module.observe_max_logits(threshold)
-    module(x, rotary_tables(CONFIG, documents.positions_BT), documents)
+    module(x, rotary_turns(CONFIG, documents.positions_BT), documents)
     measured = module.max_logits().double()
     over = exact > threshold
     assert over.any() and not over.all()
@@ -127,7 +127,7 @@ def test_max_logits_equal_the_definition(path: str, monkeypatch: pytest.MonkeyPa
 def test_max_logits_accumulate_over_micro_batches_and_ignore_evaluation() -> None:
     module = layer()
     x, documents = inputs()
-    rotary = rotary_tables(CONFIG, documents.positions_BT)
+    rotary = rotary_turns(CONFIG, documents.positions_BT)
     module.observe_max_logits(1e-9)
     module.eval()
     module(x, rotary, documents)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from openk2.models import KimiK2Config, YarnScaling
-from openk2.models.layers import RMSNorm, _inverse_frequencies, rotary_tables, softmax_scale
+from openk2.models.layers import RMSNorm, _inverse_frequencies, rotary_turns, rotate, softmax_scale
 
 
 def test_rms_norm_forward_and_backward() -> None:
@@ -49,7 +49,15 @@ def test_released_softmax_scale() -> None:
     assert softmax_scale(KimiK2Config.preset("moonlight-16b")) == 192**-0.5
 
 
-def test_rotary_tables_start_at_no_rotation() -> None:
+def test_rotation_is_the_interleaved_one_and_its_conjugate_undoes_it() -> None:
     config = KimiK2Config.preset("nano", rope_scaling=YarnScaling(factor=2.0))
-    cos, sin = rotary_tables(config, torch.tensor([[0, 5, 0]]))
-    assert (cos[0, [0, 2]] == 1).all() and (sin[0, [0, 2]] == 0).all() and (sin[0, 1] != 0).any()
+    turns = rotary_turns(config, torch.tensor([[0, 5]]))
+    assert (turns[0, 0] == 1).all()
+    x = torch.randn(1, 2, config.qk_rope_head_dim)
+    turned = rotate(x, turns)
+    angle = turns[0, 1, 3].angle().item()
+    first, second = x[0, 1, 6].item(), x[0, 1, 7].item()
+    assert turned[0, 1, 6].item() == pytest.approx(
+        first * math.cos(angle) - second * math.sin(angle), abs=1e-5
+    )
+    assert torch.allclose(rotate(turned, turns.conj()), x, atol=1e-6)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from openk2.models.config import KimiK2Config
 from openk2.models.documents import PackedDocuments
-from openk2.models.layers import Linear, RMSNorm, softmax_scale
+from openk2.models.layers import Linear, RMSNorm, rotate, softmax_scale
 
 __all__ = ["MultiHeadLatentAttention", "exact_max_logits"]
 
@@ -56,10 +56,8 @@ class MultiHeadLatentAttention(nn.Module):
         self.measure_exactly = False  # in every forward pass, whatever mode or threshold
         self.register_buffer("_max_logits_H", torch.full((heads,), -torch.inf), persistent=False)
 
-    def forward(
-        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], documents: PackedDocuments
-    ) -> Tensor:
-        """Attention within each document, [B, T, D]; `rotary` is cos and sin, [B, T, R/2]."""
+    def forward(self, x_BTD: Tensor, turns: Tensor, documents: PackedDocuments) -> Tensor:
+        """Attention within each document, [B, T, D]; `turns` from `rotary_turns`, [B, T, R/2]."""
         batch, length, _ = x_BTD.shape
         if self.q_lora_rank is None:
             q = self.q_proj(x_BTD)
@@ -71,7 +69,7 @@ class MultiHeadLatentAttention(nn.Module):
         kv = self.kv_b_proj(self.kv_a_layernorm(latent))
         q_BTHQ = q.view(batch, length, self.num_attention_heads, -1)
         kv_BTHX = kv.view(batch, length, self.num_attention_heads, -1)
-        inputs = (q_BTHQ, kv_BTHX, k_rope_BTR, *rotary)
+        inputs = (q_BTHQ, kv_BTHX, k_rope_BTR, turns)
         if x_BTD.device.type == "cpu":
             out_BTHV, q_BTHQ, k_BTHQ, bound_BHT = _FlashLatentAttention.apply(
                 *inputs, self.scale, documents
@@ -130,32 +128,13 @@ class MultiHeadLatentAttention(nn.Module):
         key_value_HXI[:, : self.nope].mul_(root_H11)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (x_0, x_1), (x_2, x_3), ... by their angles.
-
-    The result holds all first components, then all second ones. Queries and keys are laid out
-    alike, so their product is that of the interleaved layout.
-    """
-    first, second = x[..., 0::2], x[..., 1::2]
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-
-def _rotate_back(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The transpose of `_rotate`: the backward pass of a rotation."""
-    first, second = x.chunk(2, dim=-1)
-    pairs = torch.stack([first * cos + second * sin, second * cos - first * sin], dim=-1)
-    return pairs.flatten(-2)
-
-
 def _assemble(
-    q_BTHQ: Tensor, kv_BTHX: Tensor, k_rope_BTR: Tensor, cos: Tensor, sin: Tensor
+    q_BTHQ: Tensor, kv_BTHX: Tensor, k_rope_BTR: Tensor, turns: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Queries and keys [B, T, H, Q], their rotary parts turned; all heads share the key's."""
-    rope = k_rope_BTR.shape[-1]
-    nope = q_BTHQ.shape[-1] - rope
-    cos, sin = cos.to(q_BTHQ.dtype), sin.to(q_BTHQ.dtype)
-    q_rope = _rotate(q_BTHQ[..., nope:], cos[:, :, None], sin[:, :, None])
-    k_rope = _rotate(k_rope_BTR, cos, sin)[:, :, None].expand_as(q_rope)
+    nope = q_BTHQ.shape[-1] - k_rope_BTR.shape[-1]
+    q_rope = rotate(q_BTHQ[..., nope:], turns[:, :, None])
+    k_rope = rotate(k_rope_BTR, turns)[:, :, None].expand_as(q_rope)
     q = torch.cat([q_BTHQ[..., :nope], q_rope], dim=-1)
     return q, torch.cat([kv_BTHX[..., :nope], k_rope], dim=-1)
 
@@ -164,13 +143,12 @@ def latent_attention(
     q_BTHQ: Tensor,
     kv_BTHX: Tensor,
     k_rope_BTR: Tensor,
-    cos: Tensor,
-    sin: Tensor,
+    turns: Tensor,
     scale: float,
     documents: PackedDocuments,
 ) -> tuple[Tensor, Tensor, Tensor, None]:
     """Attention in plain operations, for any device: output [B, T, H, V], queries and keys."""
-    q, k = _assemble(q_BTHQ, kv_BTHX, k_rope_BTR, cos, sin)
+    q, k = _assemble(q_BTHQ, kv_BTHX, k_rope_BTR, turns)
     v = kv_BTHX[..., q.shape[-1] - k_rope_BTR.shape[-1] :]
     out = torch.empty_like(v)
     for rectangle in documents.rectangles:
@@ -197,14 +175,13 @@ class _FlashLatentAttention(torch.autograd.Function):
         q_BTHQ: Tensor,
         kv_BTHX: Tensor,
         k_rope_BTR: Tensor,
-        cos: Tensor,
-        sin: Tensor,
+        turns: Tensor,
         scale: float,
         documents: PackedDocuments,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         nope = q_BTHQ.shape[-1] - k_rope_BTR.shape[-1]
         width = kv_BTHX.shape[-1] - nope
-        q, k = _assemble(q_BTHQ, kv_BTHX, k_rope_BTR, cos, sin)
+        q, k = _assemble(q_BTHQ, kv_BTHX, k_rope_BTR, turns)
         v = F.pad(kv_BTHX[..., nope:], (0, q.shape[-1] - width))
         parts = []
         for rectangle in documents.rectangles:
@@ -216,14 +193,14 @@ class _FlashLatentAttention(torch.autograd.Function):
             )
         out, lse_BHT = _join(documents, parts)
         out = out.transpose(1, 2)
-        ctx.save_for_backward(q, k, v, out, lse_BHT, cos, sin)
+        ctx.save_for_backward(q, k, v, out, lse_BHT, turns)
         ctx.scale, ctx.documents, ctx.widths = scale, documents, (nope, width)
         ctx.mark_non_differentiable(q, k, lse_BHT)
         return out[..., :width], q, k, lse_BHT
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        q, k, v, out, lse_BHT, cos, sin = ctx.saved_tensors
+        q, k, v, out, lse_BHT, turns = ctx.saved_tensors
         nope, width = ctx.widths
         dout = F.pad(gradients[0], (0, q.shape[-1] - width))
         parts = []
@@ -239,11 +216,11 @@ class _FlashLatentAttention(torch.autograd.Function):
                 )
             )
         dq, dk, dv = (x.transpose(1, 2) for x in _join(ctx.documents, parts))
-        cos, sin = cos.to(q.dtype), sin.to(q.dtype)
-        dq[..., nope:] = _rotate_back(dq[..., nope:], cos[:, :, None], sin[:, :, None])
-        d_k_rope = _rotate_back(dk[..., nope:].sum(2), cos, sin)
+        back = turns.conj()
+        dq[..., nope:] = rotate(dq[..., nope:], back[:, :, None])
+        d_k_rope = rotate(dk[..., nope:].sum(2), back)
         d_kv = torch.cat([dk[..., :nope], dv[..., :width]], dim=-1)
-        return dq, d_kv, d_k_rope, None, None, None, None
+        return dq, d_kv, d_k_rope, None, None, None
 
 
 def _join(documents: PackedDocuments, parts: list[tuple[Tensor, ...]]) -> list[Tensor]:

@@ -84,7 +84,7 @@ def read_weights(model: KimiK2MoEModel, folder: Path) -> None:
                 found |= {name: (file, reader.get_slice(name).get_shape()) for name in names}
         except (SafetensorError, OSError) as error:
             raise UserError(f"{file}: not a readable safetensors file: {error}") from None
-    # The released kimi_k2 files carry a frequency table per layer, which rotary_tables computes.
+    # The released kimi_k2 files carry a frequency table per layer, which rotary_turns computes.
     found = {
         name: where for name, where in found.items() if not name.endswith("rotary_emb.inv_freq")
     }

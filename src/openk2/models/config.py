@@ -38,6 +38,7 @@ class YarnScaling:
 class KimiK2Config:
     """Every size of a K2 model. Raises ValueError for sizes that make no model.
 
+    A training run sets `bos_token_id` and `eos_token_id` to those of the tokenizer it makes.
     `q_lora_rank = None` projects queries from the hidden state directly, as Moonlight does.
     """
 

@@ -17,7 +17,7 @@ from openk2.models.attention import MultiHeadLatentAttention
 from openk2.models.config import KimiK2Config
 from openk2.models.documents import PackedDocuments
 from openk2.models.experts import RoutedExperts
-from openk2.models.layers import FeedForwardExpert, Linear, RMSNorm, rotary_tables
+from openk2.models.layers import FeedForwardExpert, Linear, RMSNorm, rotary_turns
 from openk2.models.router import Router
 
 __all__ = ["KimiK2MoEModel", "MixtureOfExperts", "TransformerLayer"]
@@ -59,10 +59,8 @@ class TransformerLayer(nn.Module):
         else:
             self.mlp = MixtureOfExperts(config)
 
-    def forward(
-        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], documents: PackedDocuments
-    ) -> Tensor:
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rotary, documents)
+    def forward(self, x_BTD: Tensor, turns: Tensor, documents: PackedDocuments) -> Tensor:
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), turns, documents)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))  # type: ignore[no-any-return]
 
 
@@ -107,12 +105,12 @@ class KimiK2MoEModel(nn.Module):
     def hidden_states(self, tokens_BT: Tensor, documents: PackedDocuments | None = None) -> Tensor:
         """What the head sees: the last layer's output, normed, [B, T, D]."""
         documents = documents or PackedDocuments(*tokens_BT.shape)
-        rotary = rotary_tables(self.config, documents.positions_BT.to(tokens_BT.device))
+        turns = rotary_turns(self.config, documents.positions_BT.to(tokens_BT.device))
         x_BTD = self.embed_tokens(tokens_BT)
         if self.compute_dtype is not None:
             x_BTD = x_BTD.to(self.compute_dtype)
         for layer in self.layers:
-            x_BTD = layer(x_BTD, rotary, documents)
+            x_BTD = layer(x_BTD, turns, documents)
         return self.norm(x_BTD)  # type: ignore[no-any-return]
 
     def forward(self, tokens_BT: Tensor, documents: PackedDocuments | None = None) -> Tensor:

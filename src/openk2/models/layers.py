@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from openk2.models.config import KimiK2Config
 
-__all__ = ["FeedForwardExpert", "Linear", "RMSNorm", "rotary_tables", "softmax_scale", "swiglu"]
+__all__ = [
+    "FeedForwardExpert",
+    "Linear",
+    "RMSNorm",
+    "rotary_turns",
+    "rotate",
+    "softmax_scale",
+    "swiglu",
+]
 
 
 class Linear(nn.Module):
@@ -124,8 +132,8 @@ def _inverse_frequencies(config: KimiK2Config) -> Tensor:
     return frequencies / yarn.factor * ramp + frequencies * (1 - ramp)
 
 
-def rotary_tables(config: KimiK2Config, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin of each position's angles, two float32 tensors [B, T, R/2]."""
+def rotary_turns(config: KimiK2Config, positions_BT: Tensor) -> Tensor:
+    """Each position's rotations as complex numbers, complex64 [B, T, R/2]."""
     frequencies = _inverse_frequencies(config).to(positions_BT.device)
     angles = positions_BT[..., None].float() * frequencies
     yarn, attention_factor = config.rope_scaling, 1.0
@@ -134,4 +142,13 @@ def rotary_tables(config: KimiK2Config, positions_BT: Tensor) -> tuple[Tensor, T
         attention_factor = scales[0] / scales[1]
     elif yarn is not None:
         attention_factor = _mscale(yarn.factor, 1.0)
-    return angles.cos() * attention_factor, angles.sin() * attention_factor
+    return torch.polar(torch.full_like(angles, attention_factor), angles)
+
+
+def rotate(x: Tensor, turns: Tensor) -> Tensor:
+    """Turn the pairs (x_0, x_1), (x_2, x_3), ... of the last dimension, in float32.
+
+    `turns` broadcasts against the pairs. Turning by the conjugate is the backward pass.
+    """
+    pairs = x.to(torch.promote_types(x.dtype, torch.float32)).contiguous().unflatten(-1, (-1, 2))
+    return torch.view_as_real(torch.view_as_complex(pairs) * turns).flatten(-2).to(x.dtype)
