@@ -8,7 +8,8 @@ each new shape pays for that in training too. A second table times the whole opt
 
 Every program has a process of its own, as in a real run. oneDNN keeps the last 1024 kernels that it
 compiled in a process; where the experts' matrices have thousands of new shapes a round, one program
-evicts the kernels of all others, and each is then timed with a cache that it never has alone.
+evicts the kernels of all others, and each is then timed with a cache that it never has alone. The
+peer's slower experts are dropped after the warm-up, which is long enough to tell.
 """
 
 import math
@@ -50,9 +51,9 @@ __all__ = [
     "Program",
     "agreement",
     "build",
+    "end_of_warm_up",
     "random_batch",
     "run",
-    "slower_experts",
 ]
 
 WARM_UP = 8  # rounds, until caches of compiled kernels hold what they hold for most of a run
@@ -195,7 +196,6 @@ def run(
 def build(program: Program, folder: Path, case: Case, whole_step: bool, threads: int) -> Prepare:
     """In a program's own process: set it up, load the weights, and walk the rounds' batches."""
     set_up(replace(nano().training, threads=threads))
-    torch.set_num_threads(threads)  # the environment does not come before what the parent has
     vocabulary = KimiK2Config.from_hf(folder).vocab_size
     if program.experts is None:
         work = _ours(folder, program.precision, whole_step)
@@ -204,15 +204,9 @@ def build(program: Program, folder: Path, case: Case, whole_step: bool, threads:
     return lambda number: partial(work, random_batch(case, vocabulary, number))
 
 
-def slower_experts(programs: Sequence[Program], warm: dict[str, Timing]) -> dict[str, float]:
-    """The peer's programs that another of the same precision beats, with the deciding median."""
-    medians = {name: statistics.median(t.seconds[-DECIDING:]) for name, t in warm.items()}
-    slower = {}
-    for precision in PRECISIONS:
-        names = [p.name for p in programs if p.experts is not None and p.precision == precision]
-        fastest = min(names, key=medians.__getitem__)
-        slower.update({name: medians[name] for name in names if name != fastest})
-    return slower
+def end_of_warm_up(warm: dict[str, Timing]) -> dict[str, float]:
+    """The median of each program's last rounds: they have the caches that it will be timed with."""
+    return {name: statistics.median(timing.seconds[-DECIDING:]) for name, timing in warm.items()}
 
 
 def _checked(folder: Path, case: Case) -> Agreement:
@@ -241,18 +235,39 @@ def _timed(
     rounds: int,
     warm_up: int,
 ) -> tuple[dict[str, Timing], list[str]]:
-    """Timings by name, and a note on the programs that the warm-up has dropped."""
+    """Timings by name, and a note on the programs that the warm-up has dropped.
+
+    Rivals, which differ in the peer's experts, warm up in turns, and only the faster one stays. One
+    set of rivals after the other: each of eight warm programs holds up to 4 GB.
+    """
     threads = torch.get_num_threads()
     builds = {p.name: partial(build, p, folder, case, whole_step, threads) for p in programs}
+    dropped: dict[str, float] = {}
     with started(builds) as workers:
-        dropped = slower_experts(programs, interleaved_workers(workers, range(warm_up)))
-        for name in dropped:
-            workers[name].end()
+        for rivals in _rivals(programs):
+            turns = {p.name: workers[p.name] for p in rivals}
+            medians = end_of_warm_up(interleaved_workers(turns, range(warm_up)))
+            fastest = min(medians, key=medians.__getitem__)
+            slower = {name: median for name, median in medians.items() if name != fastest}
+            for name in slower:
+                workers[name].end()
+            dropped.update(slower)
         kept = {name: worker for name, worker in workers.items() if name not in dropped}
         timings = interleaved_workers(kept, range(warm_up, warm_up + rounds))
-    medians = ", ".join(f"{name} ({value * 1e3:.1f} ms)" for name, value in dropped.items())
-    note = f"slower than the peer's other experts at the end of {warm_up} rounds of warm-up, "
-    return timings, [f"{note}and dropped: {medians}"] if dropped else []
+    if not dropped:
+        return timings, []
+    listed = ", ".join(f"{name} ({seconds * 1e3:.1f} ms)" for name, seconds in dropped.items())
+    return timings, [
+        f"dropped after {warm_up} rounds of warm-up, where the peer's other experts were faster by "
+        f"the median of the last {min(warm_up, DECIDING)}: {listed}"
+    ]
+
+
+def _rivals(programs: Sequence[Program]) -> list[list[Program]]:
+    """Ours each alone; the peer's programs of one precision together."""
+    ours = [[program] for program in programs if program.experts is None]
+    theirs = [program for program in programs if program.experts is not None]
+    return ours + [[p for p in theirs if p.precision == precision] for precision in PRECISIONS]
 
 
 def _gradient_norm(model: nn.Module) -> Tensor:

@@ -73,18 +73,9 @@ def test_train_step() -> None:
 
 
 def test_the_end_of_the_warm_up_decides_which_experts_are_timed() -> None:
-    warm = {
-        program.name: Timing((0.1, 9.0, 5.0, 5.0, 5.0))
-        if program.experts == "eager"
-        else Timing((100.0, 1.0, 2.0, 3.0, 90.0))
-        for program in train_step.PROGRAMS
-    }
-    warm["transformers autocast eager"] = Timing((9.0, 9.0, 1.0, 1.0, 1.0))
-    assert train_step.slower_experts(train_step.PROGRAMS, warm) == {
-        "transformers float32 eager": 5.0,
-        "transformers bfloat16 eager": 5.0,
-        "transformers autocast grouped_mm": 3.0,
-    }
+    early, late = Timing((9.0, 9.0, 5.0, 1.0, 2.0)), Timing((1.0, 1.0, 3.0, 4.0, 90.0))
+    assert train_step.end_of_warm_up({"early": early, "late": late}) == {"early": 2.0, "late": 4.0}
+    assert train_step.end_of_warm_up({"short": Timing((7.0,))}) == {"short": 7.0}
 
 
 def test_every_program_has_the_same_batch_in_a_round() -> None:
