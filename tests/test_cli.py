@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from openk2.cli import main
+
 from .k2_process import TINY, Result, k2, real, sources
 
 COMMANDS = ("run", "pretrain", "show", "export", "doctor")
@@ -103,6 +105,10 @@ def test_arguments_that_argparse_refuses(arguments: list[str], fragments: list[s
         (["run", "nano", "--modle.hidden_size=3"], ["'modle'", "did you mean 'model'?"]),
         (["run", "nano", "--model.hiden_size=3"], ["'hiden_size'", "'hidden_size'?"]),
         (["run", "nano", "--training.steps"], ["--training.steps needs a value"]),
+        (["run", "--training.steps", "5", "nano"], ["write --training.steps=value"]),
+        (["run", "nano", "--data", "text", "--data.paths=text"], ["--data and --data.paths"]),
+        (["run", "nano", "--strict", "--data.strict=true"], ["--strict and --data.strict"]),
+        (["show", "a\x1b[31m"], ["a\u241b[31m"]),
         (["run", "nano", "--training.steps=1e3"], ["training.steps", "expected int", "'1e3'"]),
         (["run", "nano", "--out", "text"], ["text", "not empty", "choose another --out"]),
         (["run", "nano", "--out", "text/00.py"], ["text/00.py", "is a file"]),
@@ -171,9 +177,11 @@ def test_dry_run_prints_toml_and_writes_nothing(work: Path) -> None:
     assert config["model"]["hidden_size"] == 28
     assert config["model"]["rms_norm_eps"] == 1e-05
     assert config["data"]["paths"] == ["text"]
-    # What the machine decides is decided: nothing is left to chance in the printed configuration.
-    assert config["training"]["threads"] == 1
-    assert config["training"]["device"] in ("cpu", "cuda")
+    # As configured: a saved recipe does not pin the cores that were free when it was printed.
+    assert config["training"]["threads"] == "none"
+    assert config["training"]["device"] == "auto"
+    assert "1 threads (OMP_NUM_THREADS says so)" in shown.stdout
+    assert "# muon" in shown.stdout
     assert listing(work) == before
 
 
@@ -189,6 +197,8 @@ def test_dry_run_json(work: Path) -> None:
     assert shown.code == 0, shown
     result = strict_json(shown.stdout)
     assert result["config"]["optimizer"]["qk_clip_threshold"] is None
+    assert result["config"]["training"]["threads"] is None
+    assert result["machine"]["threads"] == 1
     assert result["estimate"]["tokens"] == 6 * 4 * 32
     assert result["estimate"]["seconds"] > 0
 
@@ -278,3 +288,42 @@ def test_output_that_cannot_be_written_is_an_error(work: Path) -> None:
     assert done.returncode == 2
     assert "No space left" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_whose_name_is_markup(work: Path) -> None:
+    result = run(work, "--out", "r[/b]", "--strict")
+    assert result.code == 0, result
+    assert "into r[/b]" in result.stdout
+    assert "bytes replaced, skipped 0" in result.stdout
+    assert tomllib.loads((work / "r[" / "b]" / "config.toml").read_text())["data"]["strict"]
+
+
+def test_show_prints_the_figures_where_the_report_cannot_be_written(work: Path) -> None:
+    folder = work / "blocked"
+    folder.mkdir()
+    for name in ("config.toml", "events.jsonl"):
+        (folder / name).write_bytes((work / "done" / name).read_bytes())
+    (folder / "report.html").mkdir()
+    shown = k2("show", "blocked", cwd=work)
+    assert shown.code == 0, shown
+    assert "finished at step 6 of 6" in shown.stdout
+    assert shown.stderr == "k2: blocked: the report was not written: Is a directory\n"
+    assert not list(folder.glob("*.partial"))
+
+
+def test_an_interrupt_promises_only_a_run_that_it_resumes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("openk2.cli.limit_spinning", lambda: None)
+    monkeypatch.setattr("openk2.cli.probe_machine", interrupt)
+    monkeypatch.setattr("openk2.cli.parse_overrides", interrupt)
+    for arguments, line in (
+        (["doctor"], "k2: interrupted\n"),
+        (["run", "nano", "--dry-run"], "k2: interrupted\n"),
+        (["run", "nano"], "k2: interrupted; the same command resumes\n"),
+    ):
+        assert main(arguments) == 130
+        assert capsys.readouterr().err == line

@@ -17,6 +17,7 @@ from openk2.core.config import parse_overrides
 from openk2.core.device import limit_spinning, probe_machine
 from openk2.core.errors import UserError
 from openk2.core.run_folder import FULL_DISK
+from openk2.core.terminal import printable
 
 __all__ = ["main"]
 
@@ -47,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         message = str(error)
     except KeyboardInterrupt:
-        print("k2: interrupted; the same command resumes", file=sys.stderr)
+        # Only a run, which has a --dry-run and is not one, leaves something to go on with.
+        resumes = not getattr(options, "dry_run", True)
+        print(f"k2: interrupted{'; the same command resumes' * resumes}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader went away, as `head` does; what is still buffered must not fail at exit.
@@ -59,15 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = f"{error.filename or options.where or 'output'}: {os.strerror(error.errno)}"
         if error.errno in FULL_DISK:
             message += "; free some space and give the same command again"
-    print(f"k2: {' '.join(message.splitlines())}", file=sys.stderr)
+    _complain(message)
     return 2
+
+
+def _complain(message: str) -> None:
+    """One line on the standard error, whatever names and paths the message holds."""
+    print(f"k2: {' '.join(printable(message).splitlines())}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        line = " ".join(printable(message).splitlines())
+        self.exit(2, f"{self.prog}: {line}; see {self.prog} --help\n")
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -108,6 +117,11 @@ def _parser() -> argparse.ArgumentParser:
             metavar="PATH",
             help="text files, folders, JSONL, parquet; default: the embedded corpus",
         )
+        made.add_argument(
+            "--strict",
+            action="store_true",
+            help="a broken line or file is an error rather than skipped and counted",
+        )
         made.add_argument("--out", type=Path, help="the run's folder; default: runs/RECIPE")
         made.add_argument(
             "--dry-run",
@@ -135,6 +149,11 @@ def _pretrain(options: argparse.Namespace) -> int:
     from openk2.recipes.pretrain import dry_run, resolve_config, run_pretraining
 
     overrides = parse_overrides(options.overrides)
+    for flag, setting in (("data", "data.paths"), ("strict", "data.strict")):
+        if getattr(options, flag) and setting in overrides:
+            raise UserError(f"--{flag} and --{setting} set the same thing; give one of them")
+    if options.strict:
+        overrides["data.strict"] = "true"
     config = resolve_config(options.recipe, overrides, options.data, options.out)
     if options.dry_run:
         dry_run(config, options.json)
@@ -149,7 +168,13 @@ def _show(options: argparse.Namespace) -> int:
     from openk2.reporting.summary import print_summary, summarize
 
     summarize(options.folder)  # a folder that holds no run is an error before anything is written
-    write_report(options.folder)
+    try:
+        write_report(options.folder)
+    except OSError as error:
+        # Of a folder that one may not write, the figures can be read; a full disk is to be freed.
+        if error.errno in FULL_DISK:
+            raise
+        _complain(f"{options.folder}: the report was not written: {error.strerror or error}")
     summary = summarize(options.folder)
     if options.json:
         print(json.dumps(summary))
@@ -170,9 +195,8 @@ def _export(options: argparse.Namespace) -> int:
     dtype = getattr(torch, options.dtype)
     written = save_pretrained(load_pretrained(checkpoint), options.out, dtype, checkpoint)
     result = {"checkpoint": str(checkpoint), "folder": str(written), "dtype": options.dtype}
-    print(
-        json.dumps(result) if options.json else f"{written}: {checkpoint.name} in {options.dtype}"
-    )
+    line = printable(f"{written}: {checkpoint.name} in {options.dtype}")
+    print(json.dumps(result) if options.json else line)
     return 0
 
 

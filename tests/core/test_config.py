@@ -236,8 +236,8 @@ def test_wrong_override(key: str, text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_parse_overrides_both_spellings() -> None:
-    arguments = ["--a.b=1=2", "--c-d", "-3", "--e="]
+def test_parse_overrides() -> None:
+    arguments = ["--a.b=1=2", "--c-d=-3", "--e="]
     assert parse_overrides(arguments) == {"a.b": "1=2", "c_d": "-3", "e": ""}
 
 
@@ -248,7 +248,7 @@ def test_parse_overrides_both_spellings() -> None:
         (["--"], "unexpected argument '--'"),
         (["-x"], "unexpected argument '-x'"),
         (["--a.b"], "--a.b needs a value"),
-        (["--a.b", "--c=1"], "--a.b needs a value"),
+        (["--a.b", "1"], "--a.b needs a value: write --a.b=value"),
     ],
 )
 def test_arguments_that_are_no_overrides(arguments: list[str], message: str) -> None:

@@ -13,13 +13,16 @@ CLOCK = {"time", "seconds", "tokens_per_second", "training_seconds"}
 
 
 def logged(run: Path, *kinds: str) -> list[dict[str, Any]]:
-    """The events of some kinds in order, without what depends on the clock."""
+    """The events of some kinds in order, without what depends on the clock.
+
+    Nor with the reasons for threads and dtype: what was chosen at first is configured on resuming.
+    """
     log = run / "events.jsonl"
-    return [
-        {key: value for key, value in event.items() if key not in CLOCK}
-        for event in (read_events(log) if log.exists() else ())
-        if event["kind"] in kinds
-    ]
+    events = [e for e in (read_events(log) if log.exists() else ()) if e["kind"] in kinds]
+    for event in events:
+        for name in ("threads_reason", "dtype_reason"):
+            event.get("machine", {}).pop(name, None)
+    return [{key: value for key, value in e.items() if key not in CLOCK} for e in events]
 
 
 def assert_same_outcome(run: Path, undisturbed: Path) -> None:

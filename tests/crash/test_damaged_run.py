@@ -4,10 +4,18 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from openk2.core.errors import UserError
+from openk2.models.checkpoint_layout import official_tensors
+from openk2.optimizers import MuonClipOptimizer
+from openk2.training.checkpointing import restore_checkpoint, save_checkpoint
 
 from ..k2_process import TINY, SignalAt, k2, sources
+from ..parity.random_models import random_model
 from .outcome import assert_same_outcome
 
 RUN = ["run", "nano", "--data", "text", "--out", "run", *TINY]
@@ -80,6 +88,54 @@ def test_a_damaged_file_is_named_and_nothing_else_lost(
         log = before.pop(name, b"")
         assert log.startswith(after.pop(name))
     assert after == before
+
+
+def truncate_state(saved: dict[str, Any]) -> None:
+    saved["state"][0]["momentum_buffer"] = saved["state"][0]["momentum_buffer"][:-1]
+
+
+def forget_state(saved: dict[str, Any]) -> None:
+    del saved["state"][0]
+
+
+def forget_average(saved: dict[str, Any]) -> None:
+    del saved["state"][saved["param_groups"][1]["params"][0]]["exp_avg_sq"]
+
+
+def forget_rate(saved: dict[str, Any]) -> None:
+    del saved["param_groups"][0]["lr"]
+
+
+def forget_group(saved: dict[str, Any]) -> None:
+    del saved["param_groups"][1]
+
+
+@pytest.mark.parametrize(
+    "change", [None, truncate_state, forget_state, forget_average, forget_rate, forget_group]
+)
+def test_an_optimizer_state_of_another_shape_changes_nothing(
+    change: Callable[[dict[str, Any]], None] | None, tmp_path: Path
+) -> None:
+    model = random_model(0)
+    optimizer = MuonClipOptimizer.from_model(model, qk_clip_threshold=None)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    folder = tmp_path / "checkpoints"
+    path = save_checkpoint(folder, 7, model, optimizer, 70, tmp_path / "tokenizer.json", keep=1)
+    optimizer.step()
+    if change is None:
+        assert restore_checkpoint(path, model, optimizer) == (7, 70)
+        return
+    state = torch.load(path / "training_state.pt", weights_only=True)
+    change(state["optimizer"])
+    torch.save(state, path / "training_state.pt")
+    before = {name: tensor.clone() for name, tensor in official_tensors(model)}
+    with pytest.raises(UserError, match=r"training_state\.pt: not a readable") as error:
+        restore_checkpoint(path, model, optimizer)
+    assert "\n" not in str(error.value)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in official_tensors(model))
 
 
 def test_a_damaged_checkpoint_can_be_deleted(work: Path, killed: Path) -> None:

@@ -102,7 +102,9 @@ def test_a_disk_that_can_only_be_read(disk: Path, undisturbed: Path) -> None:
     run = shutil.copytree(undisturbed, disk / "run")
     events = list(read_events(run / "events.jsonl"))
     subprocess.run(["mount", "-o", "remount,ro", "tmpfs", str(disk)], check=True)
-    for command in (["show", "disk/run"], [*RUN, "disk/new"], ["export", "disk/run", "--out"]):
+    shown = k2("show", "disk/run", cwd=disk.parent)
+    assert shown.code == 0 and "Read-only file system" in shown.stderr, shown
+    for command in ([*RUN, "disk/new"], ["export", "disk/run", "--out"]):
         arguments = [*command, "disk/model"] if command[-1] == "--out" else command
         (disk.parent / "text").mkdir(exist_ok=True)
         assert "Read-only file system" in k2(*arguments, cwd=disk.parent).error()

@@ -154,10 +154,11 @@ def test_a_damaged_corpus_is_named(tmp_path: Path, documents: Path) -> None:
     Tokenizer.train(["other other"], 300).save(folder / "tokenizer.json")
     with pytest.raises(UserError, match="was made by another tokenizer"):
         load_corpus(folder)
-    (folder / "corpus.json").write_text("{")
-    for read in (load_corpus, lambda folder: prepare_corpus(folder, [documents], 400)):
-        with pytest.raises(UserError, match=r"corpus\.json: damaged"):
-            read(folder)
+    for text in ("{", "{}", '["a"]', '{"request": [], "statistics": {}}', "[" * 100_000):
+        (folder / "corpus.json").write_text(text)
+        for read in (load_corpus, lambda folder: prepare_corpus(folder, [documents], 400)):
+            with pytest.raises(UserError, match=r"corpus\.json: damaged"):
+                read(folder)
     with pytest.raises(UserError, match=r"corpus\.json: cannot be read: No such file"):
         load_corpus(tmp_path / "nowhere")
 

@@ -116,6 +116,19 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, damage: str) -> None
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "5", '{"version": 1}', "[" * 100_000],
+    ids=["list", "number", "fields missing", "deep"],
+)
+def test_a_manifest_of_another_shape_is_named(tmp_path: Path, text: str) -> None:
+    build_shards(some_documents(40), small_tokenizer(), tmp_path / "shards", 0.3)
+    path = tmp_path / "shards" / "train" / "manifest.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"manifest\.json: damaged"):
+        TokenShards(path.parent)
+
+
 def test_a_shard_of_another_version_or_mixed_up_is_refused(tmp_path: Path) -> None:
     build_shards(some_documents(40), small_tokenizer(), tmp_path / "shards", 0.3)
     train = tmp_path / "shards" / "train"

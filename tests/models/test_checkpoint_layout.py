@@ -1,6 +1,7 @@
 """Official tensor names; strict reading."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,56 @@ def test_reading_is_strict_and_changes_nothing_on_error(damage: str, tmp_path: P
     with pytest.raises(UserError):
         read_weights(victim, folder)
     assert all(torch.equal(t, before[n]) for n, t in official_tensors(victim))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "says"),
+    [
+        ("model.layers.1.self_attn.o_proj.weight", torch.float8_e4m3fn, "F8_E4M3"),
+        ("lm_head.weight", torch.int8, "I8"),
+        ("model.norm.weight", torch.float64, "F64"),
+        ("mlp.gate.e_score_correction_bias", torch.float16, "float16"),
+    ],
+)
+def test_numbers_of_other_types_are_refused(
+    name: str, dtype: torch.dtype, says: str, tmp_path: Path
+) -> None:
+    folder = save_pretrained(random_model(0), tmp_path / "export")
+    tensors = load_file(folder / "model.safetensors")
+    name = next(full for full in tensors if full.endswith(name))
+    tensors[name] = tensors[name].to(dtype)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(UserError, match=f"'{name}' has type {says}"):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_floats_are_read(dtype: torch.dtype, tmp_path: Path) -> None:
+    model = random_model(0)
+    back = load_pretrained(save_pretrained(model, tmp_path / "export", dtype))
+    assert torch.equal(back.lm_head.weight, model.lm_head.weight.to(dtype).float())
+
+
+@pytest.mark.parametrize("index", [{"weight_map": {"a": 5}}, {"weight_map": ["a"]}, [], {}])
+def test_an_index_of_another_shape_is_named(index: object, tmp_path: Path) -> None:
+    folder = save_pretrained(random_model(2), tmp_path / "export")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"index\.json: not a safetensors index"):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize("shard_bytes", [layout.SHARD_BYTES, 20_000])
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_others_may_read_an_export_as_the_umask_says(
+    mask: int, mode: int, shard_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.umask(mask)
+    monkeypatch.setattr(layout, "SHARD_BYTES", shard_bytes)
+    try:
+        folder = save_pretrained(random_model(0), tmp_path / "export")
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {mode}
 
 
 def test_an_index_cannot_point_outside_its_folder(tmp_path: Path) -> None:

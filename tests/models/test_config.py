@@ -9,7 +9,7 @@ from openk2.core.errors import UserError
 from openk2.models import KimiK2Config, YarnScaling
 from openk2.models.presets import PRESETS
 
-# The released Kimi-K2-Instruct config.json, without its quantisation.
+# The released Kimi-K2-Instruct config.json.
 RELEASED = json.loads(
     """{"architectures": ["DeepseekV3ForCausalLM"], "model_type": "kimi_k2", "hidden_size": 7168,
     "num_hidden_layers": 61, "first_k_dense_replace": 1, "moe_layer_freq": 1,
@@ -24,7 +24,9 @@ RELEASED = json.loads(
     "eos_token_id": 163585, "max_position_embeddings": 131072, "rope_theta": 50000.0,
     "rope_scaling": {"type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096,
     "beta_fast": 1.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0},
-    "num_nextn_predict_layers": 0, "torch_dtype": "bfloat16"}"""
+    "num_nextn_predict_layers": 0, "torch_dtype": "bfloat16", "quantization_config":
+    {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+    "weight_block_size": [128, 128]}}"""
 )
 
 
@@ -85,23 +87,52 @@ def test_impossible_sizes_are_refused(change: dict[str, object], says: str) -> N
         ("scoring_func", "softmax"),
         ("tie_word_embeddings", True),
         ("num_key_value_heads", 8),
-        ("quantization_config", {"quant_method": "fp8"}),
         ("rope_scaling", {"type": "linear", "factor": 2.0}),
+        ("rope_scaling", {**RELEASED["rope_scaling"], "attention_factor": 1.5}),
+        ("rope_scaling", {**RELEASED["rope_scaling"], "truncate": False}),
+        ("rope_scaling", {**RELEASED["rope_scaling"], "factor": None}),
+        ("rope_scaling", ["yarn"]),
+        ("eos_token_id", []),
         ("num_attention_heads", "64"),
     ],
 )
 def test_other_architectures_are_refused(key: str, value: object) -> None:
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=key):
         KimiK2Config.from_hf({**RELEASED, key: value})
 
 
-def test_missing_keys_and_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="kv_lora_rank"):
-        KimiK2Config.from_hf({k: v for k, v in RELEASED.items() if k != "kv_lora_rank"})
+@pytest.mark.parametrize(
+    "key",
+    ["kv_lora_rank", "q_lora_rank", "first_k_dense_replace", "n_group", "topk_group", "rope_theta"],
+)
+def test_missing_keys_are_named(key: str) -> None:
+    with pytest.raises(UserError, match=f"missing key '{key}'"):
+        KimiK2Config.from_hf({k: v for k, v in RELEASED.items() if k != key})
+
+
+@pytest.mark.parametrize("key", ["factor", "original_max_position_embeddings"])
+def test_missing_yarn_keys_are_named(key: str) -> None:
+    scaling = {k: v for k, v in RELEASED["rope_scaling"].items() if k != key}
+    with pytest.raises(UserError, match=f"missing key '{key}'"):
+        KimiK2Config.from_hf({**RELEASED, "rope_scaling": scaling})
+
+
+def test_yarn_keys_left_out_are_those_of_transformers_not_k2s() -> None:
+    scaling = {"type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64}
+    assert KimiK2Config.from_hf({**RELEASED, "rope_scaling": scaling}).rope_scaling == YarnScaling(
+        8.0, 64, beta_fast=32.0, beta_slow=1.0, mscale=0.0, mscale_all_dim=0.0
+    )
+
+
+def test_files_without_a_config_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json: no such file"):
         KimiK2Config.from_hf(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="not valid JSON"):
+    for text in ("{", '{"a":' * 100_000):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(UserError, match="not valid JSON"):
+            KimiK2Config.from_hf(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="expected a JSON object"):
         KimiK2Config.from_hf(tmp_path)
     with pytest.raises(UserError, match="nano"):
         KimiK2Config.preset("nanoo")

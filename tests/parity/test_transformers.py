@@ -1,6 +1,7 @@
 """Ours equals transformers' DeepseekV3ForCausalLM on the same weights: logits, loss, gradients."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, DeepseekV3ForCausalLM
 
 from openk2.integrations.hf_checkpoints import load_pretrained, save_pretrained
-from openk2.models import KimiK2MoEModel, PackedDocuments
+from openk2.models import KimiK2Config, KimiK2MoEModel, PackedDocuments, YarnScaling
 from openk2.models.checkpoint_layout import official_tensors
 from openk2.training.loss import linear_cross_entropy
 
@@ -100,6 +101,34 @@ def test_the_released_model_type_loads_here_too(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     tokens, _ = random_batch(model.config, 3, packed=False)
     assert torch.equal(load_pretrained(folder)(tokens), model(tokens))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"mscale": 0.7}, {"mscale_all_dim": 0.8}, {"beta_fast": 4.0}, {"mscale": None}],
+    ids=str,
+)
+def test_yarn_keys_left_out_mean_what_they_do_there(
+    given: dict[str, float | None], tmp_path: Path
+) -> None:
+    """Rotary width 16 and a short original context: every default moves the logits."""
+    base = random_model(0).config
+    yarn = YarnScaling(factor=8.0, original_max_position_embeddings=1024)
+    config = replace(base, qk_rope_head_dim=16, rope_theta=10000.0, rope_scaling=yarn)
+    k2 = KimiK2MoEModel(config, seed=0).eval()
+    folder = save_pretrained(k2, tmp_path / "export")
+    written = json.loads((folder / "config.json").read_text())
+    left = {"type": "yarn", "factor": 8.0, "original_max_position_embeddings": 1024}
+    written["rope_scaling"] = {**left, **given}
+    (folder / "config.json").write_text(json.dumps(written))
+    tokens, documents = random_batch(config, 0, packed=False)
+    logits = load_pretrained(folder).eval()(tokens, documents)
+    twin = DeepseekV3ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    assert (logits - twin_logits(twin, tokens, documents)).abs().max() <= TOLERANCE
+    assert (logits - k2(tokens, documents)).abs().max() > 1e-3
+    # What is written back says it in full, and means the same there and here.
+    again = KimiK2Config.from_hf(load_pretrained(folder).config.to_hf())
+    assert again == load_pretrained(folder).config
 
 
 def test_auto_class_loads_the_export(tmp_path: Path) -> None:

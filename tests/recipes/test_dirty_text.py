@@ -72,7 +72,9 @@ def test_a_broken_line_is_skipped_and_counted_with_its_place(work: Path) -> None
     rows[4] = rows[4][:30]
     rows[9] = '{"title": "no text"}'
     (work / "rows.jsonl").write_text("\n".join(rows) + "\n")
-    event = corpus(work, run(work, "text", "rows.jsonl"))
+    result = run(work, "text", "rows.jsonl")
+    assert "0 bytes replaced, skipped 2 (first: rows.jsonl:5: not JSON" in result.stdout
+    event = corpus(work, result)
     assert event["documents"] == 24 + 38
     assert event["skipped_count"] == 2
     assert [(skip["file"], skip["line"]) for skip in event["skipped"]] == [

@@ -133,6 +133,7 @@ def test_any_text_survives_and_no_text_becomes_a_tag(content, attribute):
     parser.feed(element("p", content, title=attribute))
     parser.close()
     pictures = {code: 0x2400 + code for code in range(32) if code not in (9, 10)}
+    pictures |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), 0xFFFD)}
     assert parser.text == content.translate(pictures)
     assert parser.tags == [("p", {"title": attribute.translate(pictures)})]
 

@@ -42,6 +42,8 @@ def test_each_figure_is_that_of_the_events(tmp_path):
         "qk_clip_threshold": 30.0,
         "clipped_head_steps": clipped,
         "skipped_steps": 0,
+        "skipped_count": 2,
+        "replaced_bytes": 17,
         "report": None,
     }
     assert json.loads(json.dumps(summary)) == summary
@@ -110,6 +112,12 @@ def test_verdict():
     )
 
 
+def test_an_event_of_the_wrong_shape_is_one_line_that_names_the_field(tmp_path):
+    run = write_run(tmp_path / "run", [*events(steps=2), {"kind": "step", "time": 1}])
+    with pytest.raises(UserError, match=r"events\.jsonl:6: a step event without 'step'"):
+        summarize(run)
+
+
 def printed(run):
     file = io.StringIO()
     print_summary(summarize(run), Console(file=file, force_terminal=False, width=120))
@@ -127,3 +135,10 @@ def test_a_run_s_name_is_not_markup(tmp_path):
     lines = list(events(steps=1))
     lines[0]["name"] = "[bold]x[/bold]"
     assert "[bold]x[/bold]" in printed(write_run(tmp_path / "run", lines))
+
+
+def test_a_run_s_name_cannot_steer_the_terminal(tmp_path):
+    lines = list(events(steps=1))
+    lines[0]["name"] = "a\x1b[31m\x07\x9b"
+    text = printed(write_run(tmp_path / "run", lines))
+    assert "a\u241b[31m\u2407\ufffd" in text and "\x1b" not in text

@@ -83,18 +83,14 @@ def to_toml(config: Any) -> str:
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
-    """`--key.sub=value` (or `--key.sub value`) as a mapping from dotted key to text."""
+    """`--key.sub=value` as a mapping from dotted key to text."""
     overrides: dict[str, str] = {}
-    rest = list(arguments)
-    while rest:
-        argument = rest.pop(0)
+    for argument in arguments:
         if not argument.startswith("--") or len(argument) == 2:
             raise UserError(f"unexpected argument '{argument}'; a setting is --key.sub=value")
         key, equals, value = argument[2:].partition("=")
         if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise UserError(f"--{key} needs a value: --{key}=value")
-            value = rest.pop(0)
+            raise UserError(f"--{key} needs a value: write --{key}=value")
         overrides[key.replace("-", "_")] = value
     return overrides
 

@@ -17,6 +17,7 @@ from openk2.core.run_folder import atomic_folder
 from openk2.data.compressors import compressed_bits_per_byte
 from openk2.data.documents import Document, ReadReport, read_documents, readable_path
 from openk2.data.embedded import embedded_documents, embedded_source
+from openk2.data.json_files import check_fields, read_object
 from openk2.data.shards import TokenShards, build_shards, split_point
 from openk2.tokenizer import Tokenizer
 
@@ -89,12 +90,7 @@ def prepare_corpus(
 
 def load_corpus(folder: Path) -> Corpus:
     """Open a prepared corpus; UserError if it is missing, damaged or mixed up."""
-    try:
-        statistics = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["statistics"]
-    except OSError as error:
-        raise UserError(f"{folder}/corpus.json: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"{folder}/corpus.json: damaged: {error}") from None
+    statistics = _description(folder)["statistics"]
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     train, validation = (TokenShards(folder / "shards" / n) for n in ("train", "validation"))
     for shards in (train, validation):
@@ -103,12 +99,17 @@ def load_corpus(folder: Path) -> Corpus:
     return Corpus(tokenizer, train, validation, statistics)
 
 
+def _description(folder: Path) -> dict[str, Any]:
+    """What corpus.json holds."""
+    path = folder / "corpus.json"
+    description = read_object(path)
+    check_fields(path, description, {"request": dict, "statistics": dict})
+    return description
+
+
 def _check_request(folder: Path, request: dict[str, Any]) -> None:
     """UserError unless the corpus in `folder` was made for the same request."""
-    try:
-        made = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["request"]
-    except ValueError as error:
-        raise UserError(f"{folder}/corpus.json: damaged: {error}") from None
+    made = _description(folder)["request"]
     for key, value in request.items():
         if made.get(key) != value:
             raise UserError(

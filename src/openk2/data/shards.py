@@ -25,11 +25,22 @@ from numpy.typing import NDArray
 from openk2.core.errors import UserError
 from openk2.core.run_folder import atomic_folder
 from openk2.data.documents import Document
+from openk2.data.json_files import check_fields, read_object
 from openk2.tokenizer import Tokenizer
 
 __all__ = ["ShardWriter", "TokenShards", "build_shards", "split_point"]
 
 VERSION = 1
+MANIFEST = {
+    "source": str,
+    "documents": int,
+    "tokens": int,
+    "bytes": int,
+    "vocabulary": int,
+    "bos": int,
+    "eos": int,
+    "tokenizer": str,
+}
 # Text that is encoded at once, in characters: enough to keep every core busy.
 ENCODE_CHARACTERS = 1 << 20
 
@@ -88,17 +99,13 @@ class TokenShards:
     def __init__(self, folder: Path) -> None:
         """Open the shard in `folder`; UserError if it is missing, damaged or cut short."""
         manifest_path = folder / "manifest.json"
-        try:
-            manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{manifest_path}: cannot be read: {error.strerror}") from None
-        except ValueError as error:
-            raise UserError(f"{manifest_path}: damaged: {error}") from None
+        manifest = read_object(manifest_path)
         if manifest.get("version") != VERSION:
             raise UserError(
                 f"{manifest_path}: version {manifest.get('version')}, this OpenK2 reads version "
                 f"{VERSION}; delete the folder to build it again"
             )
+        check_fields(manifest_path, manifest, MANIFEST)
         self.folder = folder
         self.source: str = manifest["source"]
         self.documents: int = manifest["documents"]

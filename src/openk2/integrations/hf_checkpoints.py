@@ -9,6 +9,7 @@ from openk2.core.errors import UserError
 from openk2.core.run_folder import atomic_folder
 from openk2.models import KimiK2Config, KimiK2MoEModel
 from openk2.models.checkpoint_layout import read_weights, write_weights
+from openk2.models.config import read_config_json
 
 __all__ = ["load_pretrained", "save_pretrained"]
 
@@ -18,18 +19,33 @@ def load_pretrained(
 ) -> KimiK2MoEModel:
     """A model from a folder in the official layout (model_type kimi_k2 or deepseek_v3).
 
-    Strict: raises UserError for a tensor that is missing, extra or misshapen, and for a config
-    that is not of this architecture.
+    `dtype` is that of the parameters but the routers', which stay in float32 as all buffers do.
+    Strict: raises UserError for a tensor that is missing, extra, misshapen or quantised, and for a
+    config that is not of this architecture.
     """
     folder = Path(folder)
+    config = KimiK2Config.from_hf(folder)
+    _refuse_quantised(folder / "config.json")
     with torch.device("meta"):
-        model = KimiK2MoEModel(KimiK2Config.from_hf(folder))
-    model.to(dtype).to_empty(device=device)
+        model = KimiK2MoEModel(config)
+    # Not model.to(dtype): the buffers are float32 by contract, S_max of QK-Clip among them.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
     for router in model.routers():
         router.float()
+    model.to_empty(device=device)
     model.reset_state()
     read_weights(model, folder)
     return model
+
+
+def _refuse_quantised(file: Path) -> None:
+    quantization = read_config_json(file).get("quantization_config")
+    if quantization is not None:
+        method = quantization.get("quant_method") if isinstance(quantization, dict) else None
+        raise UserError(
+            f"{file}: the weights are {method or 'quantised'}; dequantise them to bfloat16 first"
+        )
 
 
 def save_pretrained(

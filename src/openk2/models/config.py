@@ -13,12 +13,15 @@ from typing import Any
 from openk2.core.config import from_dict
 from openk2.core.errors import UserError
 
-__all__ = ["KimiK2Config", "YarnScaling"]
+__all__ = ["KimiK2Config", "YarnScaling", "read_config_json"]
 
 
 @dataclass(frozen=True)
 class YarnScaling:
-    """YaRN's stretch of the rotary embedding to a longer context (paper section 2.5)."""
+    """YaRN's stretch of the rotary embedding to a longer context (paper section 2.5).
+
+    The defaults are K2's. An `mscale` or `mscale_all_dim` of 0 is one that config.json leaves out.
+    """
 
     factor: float = 32.0
     original_max_position_embeddings: int = 4096
@@ -124,29 +127,20 @@ class KimiK2Config:
         """Read the released config.json: a dictionary, the file, or the folder that holds it.
 
         Raises UserError for a model that is not of K2's architecture: another router, expert
-        groups, attention biases, tied embeddings, quantised weights.
+        groups, attention biases, tied embeddings. `quantization_config` says how weights are
+        stored, which is nothing that a configuration of sizes cares about.
         """
         where = "config.json"
         if not isinstance(source, dict):
             path = Path(source)
             path = path / "config.json" if path.is_dir() else path
-            where = str(path)
-            try:
-                source = json.loads(path.read_text(encoding="utf-8"))
-            except FileNotFoundError:
-                raise UserError(f"{path}: no such file; a checkpoint folder holds one") from None
-            except ValueError as error:
-                raise UserError(f"{path}: not valid JSON: {error}") from None
-        if not isinstance(source, dict):
-            raise UserError(f"{where}: expected a JSON object")
+            where, source = str(path), read_config_json(path)
         _refuse_other_architectures(source, where)
         names = cls.__dataclass_fields__
         values = {name: source[name] for name in names if name in source}
-        values |= _rope_from_hf(source)
-        values["q_lora_rank"] = source.get("q_lora_rank")
-        values.setdefault("aux_loss_alpha", 0.0)
+        values |= _rope_from_hf(source, where)
         if isinstance(values.get("eos_token_id"), list):
-            values["eos_token_id"] = values["eos_token_id"][0]
+            values["eos_token_id"] = next(iter(values["eos_token_id"]), None)
         return from_dict(cls, values, where)
 
     def to_hf(self) -> dict[str, Any]:
@@ -180,6 +174,19 @@ class KimiK2Config:
         }
 
 
+def read_config_json(path: Path) -> dict[str, Any]:
+    """The object in a config.json; UserError if there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; a checkpoint folder holds one") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return found
+
+
 # What K2 fixes; a config.json that says otherwise is another architecture.
 _FIXED = {
     "n_group": (1, None),
@@ -191,8 +198,18 @@ _FIXED = {
     "topk_method": ("noaux_tc",),
     "rope_interleave": (True,),
     "tie_word_embeddings": (False,),
-    "quantization_config": (None,),
 }
+
+# What transformers gives a default that is not K2's: a config.json without it means another model
+# there than it would here.
+_NEVER_LEFT_OUT = ("first_k_dense_replace", "q_lora_rank", "n_group", "topk_group")
+
+# The same for the rotary embedding.
+_FIXED_ROPE = {"attention_factor": (None,), "truncate": (True,), "partial_rotary_factor": (None, 1)}
+
+# What transformers takes for a YaRN key that is left out, null or 0; without both mscales it
+# multiplies cos and sin by 0.1 ln(factor) + 1 and leaves the softmax scale alone.
+_YARN_LEFT_OUT = {"beta_fast": 32.0, "beta_slow": 1.0, "mscale": 0.0, "mscale_all_dim": 0.0}
 
 
 def _refuse_other_architectures(source: dict[str, Any], where: str) -> None:
@@ -200,25 +217,39 @@ def _refuse_other_architectures(source: dict[str, Any], where: str) -> None:
         raise UserError(f"{where}: model_type '{source['model_type']}' is not K2's architecture")
     for key, allowed in _FIXED.items():
         if key in source and source[key] not in allowed:
-            value = "present" if key == "quantization_config" else repr(source[key])
-            raise UserError(f"{where}: {key} is {value}; K2's architecture has {allowed[0]!r}")
+            raise UserError(
+                f"{where}: {key} is {source[key]!r}; K2's architecture has {allowed[0]!r}"
+            )
+    for key in _NEVER_LEFT_OUT:
+        if key not in source:
+            raise UserError(f"{where}: missing key '{key}'")
     heads = source.get("num_attention_heads")
     if source.get("num_key_value_heads") not in (None, heads):
         raise UserError(f"{where}: num_key_value_heads must equal num_attention_heads ({heads})")
 
 
-def _rope_from_hf(source: dict[str, Any]) -> dict[str, Any]:
+def _rope_from_hf(source: dict[str, Any], where: str) -> dict[str, Any]:
     """rope_theta and rope_scaling, from the released keys or transformers 5's rope_parameters."""
     parameters = source.get("rope_parameters") or source.get("rope_scaling") or {}
-    found: dict[str, Any] = {}
-    if "rope_theta" in parameters:
-        found["rope_theta"] = parameters["rope_theta"]
+    if not isinstance(parameters, dict):
+        raise UserError(f"{where}: rope_scaling: expected a JSON object, got {parameters!r}")
+    for key, allowed in _FIXED_ROPE.items():
+        if key in parameters and parameters[key] not in allowed:
+            raise UserError(
+                f"{where}: rope_scaling: {key} is {parameters[key]!r}; K2's architecture has "
+                f"{allowed[0]!r}"
+            )
+    theta = parameters.get("rope_theta", source.get("rope_theta"))
+    if theta is None:
+        raise UserError(f"{where}: missing key 'rope_theta'")
     kind = parameters.get("rope_type", parameters.get("type", "default"))
-    if kind == "yarn":
-        names = YarnScaling.__dataclass_fields__
-        found["rope_scaling"] = {k: parameters[k] for k in names if k in parameters}
-    elif kind == "default":
-        found["rope_scaling"] = None
-    else:
-        raise UserError(f"rope scaling of type '{kind}' is not K2's; it has yarn or none")
-    return found
+    if kind == "default":
+        return {"rope_theta": theta, "rope_scaling": None}
+    if kind != "yarn":
+        raise UserError(f"{where}: rope_scaling of type {kind!r} is not K2's; it has yarn or none")
+    scaling = {key: parameters.get(key) or value for key, value in _YARN_LEFT_OUT.items()}
+    for key in ("factor", "original_max_position_embeddings"):
+        if key not in parameters:
+            raise UserError(f"{where}: rope_scaling: missing key '{key}'")
+        scaling[key] = parameters[key]
+    return {"rope_theta": theta, "rope_scaling": scaling}

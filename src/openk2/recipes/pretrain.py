@@ -7,15 +7,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
+from rich.text import Text
 
 from openk2.core.config import load_toml, to_toml, with_overrides
 from openk2.core.errors import UserError
 from openk2.core.events import EventLog, finite, read_events
 from openk2.core.run_folder import RunFolder
+from openk2.core.terminal import printable
 from openk2.data.corpus import Corpus, prepare_corpus
+from openk2.models import KimiK2MoEModel
 from openk2.models.accounting import count_parameters, training_flops_per_token
-from openk2.optimizers import plan_parameters
+from openk2.optimizers import format_plan, plan_parameters
 from openk2.recipes.catalogue import recipe
 from openk2.reporting.progress import LiveProgress
 from openk2.reporting.report import write_report
@@ -57,16 +61,28 @@ def resolve_config(
 
 
 def dry_run(config: PretrainConfig, as_json: bool) -> None:
-    """Print the resolved config and what the run will take; write nothing."""
+    """Print the config and, as comments, what is decided here and will be taken; write nothing.
+
+    The config is printed as it was given: saved as a recipe, it must not pin the cores that happen
+    to be free now, nor this machine's number type.
+    """
     setup = set_up(config.training)
-    config = _decided(config, setup)
-    estimate = estimate_run(config, setup)
+    estimate = estimate_run(_decided(config, setup), setup)
     if as_json:
-        print(json.dumps(finite({"config": asdict(config), "estimate": asdict(estimate)})))
+        parts = {
+            "config": asdict(config),
+            "machine": setup.describe(),
+            "estimate": asdict(estimate),
+        }
+        print(json.dumps(finite(parts)))
         return
+    with torch.device("meta"):
+        plan = format_plan(plan_parameters(KimiK2MoEModel(config.model)))
     print(to_toml(config))
+    print("".join(f"# {line}\n" for line in plan.splitlines()))
     basis = "one micro-batch timed here" if estimate.measured else "a matrix product timed here"
     print(
+        f"# machine       {_machine(setup)}\n"
         f"# parameters    {estimate.parameters:,}, {estimate.activated_parameters:,} activated\n"
         f"# tokens        {estimate.tokens:,}\n"
         f"# compute       {estimate.flops:.3g} floating-point operations\n"
@@ -89,13 +105,10 @@ def run_pretraining(config: PretrainConfig, out: Path, as_json: bool = False) ->
     folder = RunFolder(out)
     begun = folder.open(config)
     console = Console(stderr=as_json)
-    console.print(
-        f"{config.name}: {config.training.steps} steps of {config.training.tokens_per_step} tokens "
-        f"into {out}, {setup.dtype} on {setup.machine.threads} threads"
-        f" ({setup.machine.threads_reason})",
-        highlight=False,
-    )
+    steps, tokens = config.training.steps, config.training.tokens_per_step
     try:
+        _say(console, f"{config.name}: {steps} steps of {tokens} tokens into {out}")
+        _say(console, _machine(setup))
         corpus = prepare_corpus(
             folder.data,
             config.data.paths or None,
@@ -104,9 +117,10 @@ def run_pretraining(config: PretrainConfig, out: Path, as_json: bool = False) ->
             config.seed,
             config.data.strict,
         )
+        _say(console, _corpus_line(corpus.statistics))
         events = EventLog(folder.events)
         run = Pretraining(config, corpus, folder, events, setup.dtype, setup.device)
-    except (UserError, OSError):
+    except Exception:
         if not begun:
             folder.abandon()
         raise
@@ -174,7 +188,32 @@ def _describe(
 def _print_sample(folder: RunFolder, console: Console) -> None:
     last = list(read_events(folder.events, "sample"))[-1]
     console.print("\na sample:", style="dim")
-    console.print(last["prompt"] + last["text"], markup=False, highlight=False)
+    _say(console, last["prompt"] + last["text"])
+
+
+def _say(console: Console, text: str) -> None:
+    """Print text that holds names, paths or a model's words: none of it is rich's markup."""
+    console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _machine(setup: Setup) -> str:
+    """What was decided for this machine, and why."""
+    machine = setup.machine
+    return (
+        f"{setup.device.type}, {machine.dtype} ({machine.dtype_reason}), "
+        f"{machine.threads} threads ({machine.threads_reason})"
+    )
+
+
+def _corpus_line(statistics: dict[str, Any]) -> str:
+    """What was read and what was left out, from the fields of the `corpus` event."""
+    line = (
+        "corpus: {documents:,} documents, {train_tokens:,} training and {validation_tokens:,} "
+        "validation tokens, {replaced_bytes:,} bytes replaced, skipped {skipped_count:,}"
+    ).format(**statistics)
+    if statistics["skipped"]:
+        line += " (first: {file}:{line}: {reason})".format(**statistics["skipped"][0])
+    return line
 
 
 def _duration(seconds: float) -> str:

@@ -7,10 +7,9 @@ escaped, so forgetting to escape is impossible; only `Html` passes as it is.
 from collections.abc import Iterable
 from html import escape
 
-__all__ = ["Html", "element", "join"]
+from openk2.core.terminal import printable
 
-# Control characters are not allowed in HTML; their pictures (U+2400 on) show what a model wrote.
-CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
+__all__ = ["Html", "element", "join"]
 
 
 class Html(str):
@@ -35,4 +34,5 @@ def join(parts: Iterable[str]) -> Html:
 
 
 def _escaped(text: str) -> str:
-    return escape(text.translate(CONTROL_PICTURES))
+    # HTML has no control characters; their pictures show what a model wrote.
+    return escape(printable(text))

@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from openk2.core.terminal import printable
 from openk2.reporting.formats import compact, duration, number
 from openk2.reporting.record import Event, largest
 
@@ -82,7 +83,7 @@ class LiveProgress:
             self._live.update(self._frame(), refresh=True)
         elif news or due:
             # Not through rich, which would wrap at the width of a terminal that is not there.
-            print(news or self._step_line(), file=self.console.file, flush=True)
+            print(printable(news or self._step_line()), file=self.console.file, flush=True)
 
     def _is_due(self) -> bool:
         now = self._clock()
@@ -131,8 +132,9 @@ class LiveProgress:
         for left, right in zip(cells[::2], cells[1::2], strict=True):
             figures.add_row(Text(left[0], "dim"), left[1], Text(right[0], "dim"), right[1])
         losses = [event["loss"] for event in self._recent if event["loss"] is not None]
-        lines = (head, figures, Text(_sparkline(losses), "cyan"), Text(self._news, "dim"))
-        return Panel(Group(*lines), title=Text(self._name), title_align="left")
+        news = Text(printable(self._news), "dim")
+        lines = (head, figures, Text(_sparkline(losses), "cyan"), news)
+        return Panel(Group(*lines), title=Text(printable(self._name)), title_align="left")
 
 
 def _can_draw(console: Console) -> bool:

@@ -14,6 +14,25 @@ __all__ = ["Event", "RunRecord", "largest", "read_run"]
 
 Event = dict[str, Any]
 
+# What the pages and figures cannot do without, of the fields in docs/events.md.
+NEEDED = {
+    "run": ("name", "steps"),
+    "corpus": (
+        *("source", "documents", "vocabulary", "bytes_per_token"),
+        *("train_documents", "train_tokens", "train_bytes"),
+        *("validation_documents", "validation_tokens", "validation_bytes"),
+        *("replaced_bytes", "skipped", "skipped_count"),
+    ),
+    "plan": ("parameters",),
+    "step": ("step", "loss", "bits_per_byte", "tokens", "tokens_per_second", "seconds"),
+    "validation": ("step", "loss", "bits_per_byte"),
+    "sample": ("step", "prompt", "text", "temperature"),
+    "checkpoint": ("step", "path"),
+    "resume": ("step",),
+    "stop": ("step", "reason"),
+    "finish": ("step", "training_seconds"),
+}
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -55,7 +74,9 @@ def read_run(path: Path) -> RunRecord:
     kinds: dict[str, list[Event]] = defaultdict(list)
     latest: Event = {}
     last_time = None
-    for event in read_events(folder.events) if folder.events.is_file() else ():
+    events = read_events(folder.events) if folder.events.is_file() else ()
+    for line, event in enumerate(events, 1):
+        _check_fields(event, f"{folder.events}:{line}")
         kinds[event["kind"]].append(event)
         last_time = event["time"]
         if event["kind"] in ("step", "resume", "stop", "finish"):
@@ -76,6 +97,13 @@ def read_run(path: Path) -> RunRecord:
         ending=latest if ended else {},
         last_time=last_time,
     )
+
+
+def _check_fields(event: Event, where: str) -> None:
+    """UserError, naming the field, for an event that lacks what its kind needs."""
+    for field in NEEDED.get(str(event["kind"]), ()):
+        if field not in event:
+            raise UserError(f"{where}: a {event['kind']} event without '{field}'; log is damaged")
 
 
 def largest(table: list[list[float | None]] | None) -> float | None:

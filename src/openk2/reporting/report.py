@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -22,9 +23,16 @@ def write_report(run_path: Path) -> Path:
     Returns the page's path. Raises UserError when `run_path` is not a run folder.
     """
     record = read_run(run_path)
-    # A lone surrogate, which JSON can carry and UTF-8 cannot, becomes a question mark.
-    write_atomically(record.folder.report, _page(record).encode(errors="replace"))
-    return record.folder.report
+    report = record.folder.report
+    # A run and any number of `k2 show` may write the page at once: each has a file of its own.
+    own = report.with_name(f"{report.name}.{os.getpid()}.partial")
+    try:
+        # A lone surrogate, which JSON can carry and UTF-8 cannot, becomes a question mark.
+        write_atomically(own, _page(record).encode(errors="replace"))
+        own.replace(report)
+    finally:
+        own.unlink(missing_ok=True)
+    return report
 
 
 def _page(record: RunRecord) -> Html:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from openk2.core.terminal import printable
 from openk2.reporting.formats import compact, duration, number, share
 from openk2.reporting.record import RunRecord, largest, read_run
 
@@ -54,6 +55,8 @@ def summary_of(record: RunRecord) -> dict[str, Any]:
         "qk_clip_threshold": last.get("qk_clip_threshold"),
         "clipped_head_steps": sum(sum(map(sum, e.get("clipped_heads") or ())) for e in steps),
         "skipped_steps": sum(bool(event.get("skipped")) for event in steps),
+        "skipped_count": record.corpus.get("skipped_count"),
+        "replaced_bytes": record.corpus.get("replaced_bytes"),
         "report": str(record.folder.report) if record.folder.report.exists() else None,
     }
 
@@ -109,10 +112,11 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     table = Table.grid(padding=(0, 3))
     rows = [("run", summary["run"], status_line(summary)), *figures(summary)]
     for name, value, detail in rows:
-        table.add_row(Text(name, style="dim"), Text(value, style="bold"), Text(detail))
+        cells = (Text(name, style="dim"), Text(printable(value), style="bold"))
+        table.add_row(*cells, Text(printable(detail)))
     console.print(table)
     model, xz = summary["final_validation_bits_per_byte"], summary["xz_bits_per_byte"]
     better = model is not None and xz is not None and model < xz
     console.print(Text(verdict(summary), style="bold green" if better else "bold yellow"))
     if summary["report"]:
-        console.print(Text(summary["report"], style="dim"), soft_wrap=True)
+        console.print(Text(printable(summary["report"]), style="dim"), soft_wrap=True)
