@@ -73,6 +73,6 @@ def explain_paper(config: KimiK2Config) -> str:
         f"total {count.total / 1e9:.1f} B; with every layer a mixture {all_mixture / 1e9:.1f} B "
         f"(the paper's 1.04 T); activated {count.activated / 1e9:.1f} B, "
         f"{without_router / 1e9:.1f} B without the routers, "
-        f"{(count.activated - count.embedding) / 1e9:.1f} B without the input embedding "
-        "(the paper says 32.6 B)"
+        f"{(count.activated - count.embedding) / 1e9:.1f} B without the input embedding: the "
+        "paper's 32.6 B lies between, and no count of whole matrices gives it"
     )

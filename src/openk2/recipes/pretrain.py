@@ -80,7 +80,7 @@ def dry_run(config: PretrainConfig, as_json: bool) -> None:
         plan = format_plan(plan_parameters(KimiK2MoEModel(config.model)))
     print(to_toml(config))
     print("".join(f"# {line}\n" for line in plan.splitlines()))
-    basis = "one micro-batch timed here" if estimate.measured else "a matrix product timed here"
+    basis = "a few steps timed here" if estimate.measured else "a matrix product timed here"
     print(
         f"# machine       {_machine(setup)}\n"
         f"# parameters    {estimate.parameters:,}, {estimate.activated_parameters:,} activated\n"

@@ -3,15 +3,18 @@
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from openk2.core.device import free_memory_bytes
+from openk2.data.packing import Batch
 from openk2.models import KimiK2MoEModel
 from openk2.models.accounting import count_parameters, training_flops_per_token
 from openk2.models.config import KimiK2Config
+from openk2.optimizers import MuonClipOptimizer
 from openk2.training.config import PretrainConfig
-from openk2.training.loss import linear_cross_entropy
 from openk2.training.machine import Setup
+from openk2.training.step import train_step
 
 __all__ = ["Estimate", "estimate_run", "memory_bytes"]
 
@@ -34,7 +37,7 @@ class Estimate:
 
 
 def estimate_run(config: PretrainConfig, setup: Setup) -> Estimate:
-    """Count, and time one micro-batch of the model itself where it fits into memory."""
+    """Count, and time a few steps of the model itself where it fits into memory."""
     training = config.training
     count = count_parameters(config.model)
     flops = training_flops_per_token(config.model, training.sequence_length)
@@ -75,20 +78,22 @@ def _activation_elements(model: KimiK2Config) -> int:
 
 
 def _tokens_per_second(config: PretrainConfig, setup: Setup) -> float:
+    """Of whole training steps on random tokens, of up to four micro-batches."""
     training = config.training
     model = KimiK2MoEModel(config.model, seed=0).to(setup.device)
     model.compute_dtype = setup.dtype
+    optimizer = MuonClipOptimizer.from_model(model)
     shape = (training.micro_batch_size, training.sequence_length)
-    tokens = torch.randint(config.model.vocab_size, shape, device=setup.device)
+    tokens_BT = np.random.default_rng(0).integers(config.model.vocab_size, size=shape)
+    batch = Batch(tokens_BT, tokens_BT, [[0]] * len(tokens_BT), tokens_BT.size)
+    parts = min(training.batch_size // training.micro_batch_size, 4)
     seconds = []
-    for _ in range(3):
+    for _ in range(4):
         begin = time.perf_counter()
-        hidden = model.hidden_states(tokens).flatten(0, 1)
-        linear_cross_entropy(hidden, model.lm_head.weight, tokens.flatten()).backward()
-        if setup.device.type == "cuda":
-            torch.cuda.synchronize()
+        train_step(model, optimizer, [batch] * parts, 1.0, 1e-3)
         seconds.append(time.perf_counter() - begin)
-    return tokens.numel() / min(seconds)
+    # The first steps compile kernels and touch new memory.
+    return parts * tokens_BT.size / min(seconds[2:])
 
 
 def _matrix_flops_per_second(setup: Setup) -> float:
