@@ -17,7 +17,7 @@ from pathlib import Path
 __all__ = ["Machine", "free_memory_bytes", "limit_spinning", "probe_machine"]
 
 PROBE_BYTES = 4 << 20  # hashed by each thread at a time: some 3 ms of pure computation
-PROBE_ROUNDS = 7
+PROBE_ROUNDS = 15
 EFFICIENCY = 0.7  # n threads are worth having if each still gets this share of a core
 
 
@@ -37,7 +37,7 @@ class Machine:
 
 
 def probe_machine(threads: int | None = None, dtype: str = "auto") -> Machine:
-    """Look at the machine; takes about a tenth of a second.
+    """Look at the machine; takes about a fifth of a second.
 
     `threads` and `dtype` are what the run's configuration asks for (None and "auto": choose). Where
     it leaves the threads open, the user's OMP_NUM_THREADS decides, and only then the probe.
@@ -126,7 +126,8 @@ def _free_cores(cores: int) -> tuple[int, str]:
         seconds(cores)  # starts the threads
         alone = min(seconds(1) for _ in range(PROBE_ROUNDS))
         for threads in range(cores, 1, -1):
-            together = statistics.median(seconds(threads) for _ in range(PROBE_ROUNDS))
+            # The lower quartile: a moment's disturbance is no busy core, a busy one always shows.
+            together = statistics.quantiles((seconds(threads) for _ in range(PROBE_ROUNDS)), n=4)[0]
             if alone / together >= EFFICIENCY:
                 busy = cores - threads
                 reason = (
