@@ -8,12 +8,23 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks import command_start, experts, nano_against_stock, train_step
+from benchmarks import (
+    command_start,
+    expert_stacks_step,
+    experts,
+    nano_against_stock,
+    optimizer_step,
+    qk_clip_cost,
+    train_step,
+)
 from benchmarks.stock import EXPERTS, PRECISIONS, StockOptimizer, stock_inputs, stock_model
 from benchmarks.table import Table, verdict
 from benchmarks.timing import Timing, interleaved
@@ -140,6 +151,93 @@ def test_routing_has_the_load_asked_for(routing: experts.Routing) -> None:
             assert loads_E[0] == loads_E.max() == routing.busiest
         else:
             assert 1 < loads_E.max() < (1.5 if routing.skew == 0 else 5)
+
+
+def test_optimizer_step() -> None:
+    missing = optimizer_step.Program("Muon", partial(import_module, "no_peer"), "no-peer")
+    wrong = replace(
+        optimizer_step.TORCH, name="wrong", make=partial(torch.optim.Muon, nesterov=False)
+    )
+    programs = (optimizer_step.OPENK2, optimizer_step.TORCH, missing, wrong)
+    model = optimizer_step.Matrices("tiny", ((16, 24), (24, 16), (16, 16)), target=1.0)
+    (table,) = optimizer_step.run(rounds=2, models=[model], programs=programs, threads=[1])
+    assert [row[0].split(",")[0] for row in table.rows] == [
+        "OpenK2", "torch.optim.Muon", "Muon", "wrong"
+    ]  # fmt: skip
+    assert all(len(row[-1]) == 0 and min(map(float, row[1:4])) > 0 for row in table.rows[:2])
+    assert "No module named" in table.rows[2][-1]
+    assert "away from the float64" in table.rows[3][-1]
+    assert "the best peer, torch.optim.Muon" in table.notes[-1]
+    assert table.notes[-1].endswith("2 of 3 peers did not run")
+
+
+def test_expert_stacks_step() -> None:
+    model = expert_stacks_step.experts(layers=2, count=3, hidden=24, width=16)
+    (table,) = expert_stacks_step.run(rounds=2, models=[model], threads=[1])
+    assert [row[-1] for row in table.rows] == ["", ""]
+    assert table.notes[0].startswith("18 matrices, 0.0 M elements")
+
+
+def test_a_peer_gets_stacked_experts_as_matrices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # `build` sets it for good
+    model = expert_stacks_step.experts(layers=1, count=3, hidden=24, width=16)
+    counts: list[int] = []
+
+    def make(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        counts.append(len(parameters))
+        return torch.optim.Muon(parameters)
+
+    optimizer_step.build(replace(optimizer_step.TORCH, make=make), model, 1, str(tmp_path))
+    assert counts == [9]
+
+
+def test_qk_clip_cost() -> None:
+    (table,) = qk_clip_cost.run(rounds=3, config=MODEL, case=CASES[1], batch_count=2)
+    assert [row[1] for row in table.rows] == ["0%", "0%", "0%", "8%"]  # two of 24 heads
+    assert [row[2] for row in table.rows] == ["3"] * 4
+    figures(table)
+    assert table.rows[0][5:] == ["", "", "", ""]
+
+
+def test_grown_heads_have_the_logits_asked_for() -> None:
+    model = KimiK2MoEModel(MODEL, seed=0)
+    batch = train_step.random_batch(CASES[0], MODEL.vocab_size)
+    qk_clip_cost.grow_heads(model, batch)
+    with model.exact_max_logits() as found:
+        model(torch.from_numpy(batch.tokens_BT))
+    largest = torch.stack(found).flatten().sort().values
+    low, high = qk_clip_cost.OTHERS
+    expected = torch.tensor(
+        [*torch.linspace(low, high, 22).tolist(), *[qk_clip_cost.EXCEEDING] * 2]
+    )
+    torch.testing.assert_close(largest, expected, rtol=0.02, atol=0)
+
+
+def test_the_threshold_splits_the_heads_alike_on_all_batches() -> None:
+    largest_NAH = np.array([[[1.0, 9.0], [2.0, 3.0]], [[1.5, 8.0], [4.0, 2.0]]])
+    tau, count = qk_clip_cost.threshold_between(largest_NAH, 0.25)
+    assert (tau, count) == (pytest.approx(math.sqrt(4 * 8)), 1)
+    assert ((largest_NAH > tau).sum((1, 2)) == count).all()
+    largest_NAH[1, 1, 0] = 8.5  # the largest of one batch is not the other's
+    with pytest.raises(ValueError, match="no tau"):
+        qk_clip_cost.threshold_between(largest_NAH, 0.25)
+
+
+def test_the_median_interval_holds_the_median_and_narrows() -> None:
+    values = np.random.default_rng(0).normal(3.0, 1.0, 400)
+    median, low, high = qk_clip_cost.median_interval(values)
+    _, wider_low, wider_high = qk_clip_cost.median_interval(values[:25])
+    assert median == np.median(values)
+    assert low < median < high
+    assert 0 < high - low < wider_high - wider_low
+
+
+def test_a_cost_is_judged_by_its_whole_interval() -> None:
+    assert qk_clip_cost.judge(-1.0, 0.9, target=1.0) == "met"
+    assert qk_clip_cost.judge(0.5, 1.1, target=1.0) == "undecided"
+    assert qk_clip_cost.judge(1.1, 2.0, target=1.0) == "missed"
 
 
 def test_nano_against_stock(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from openk2.core.protocols import HeadMatrices, LogitRows
+from openk2.models.attention import latent_head_matrices, latent_logit_rows
+
 
 class LatentAttentionLogits(nn.Module):
     """Measures S_max from real queries and keys; rotary angles are left out, they change no norm.
@@ -46,11 +49,12 @@ class LatentAttentionLogits(nn.Module):
             (self.num_attention_heads,), -torch.inf, device=self.q_b_proj.weight.device
         )
 
-    def scale_attention_logits(self, factor_H: Tensor) -> None:
-        root_H = factor_H.sqrt()
-        with torch.no_grad():
-            q_HRD = self.q_b_proj.weight.unflatten(0, (self.num_attention_heads, -1))
-            kv_HRD = self.kv_b_proj.weight.unflatten(0, (self.num_attention_heads, -1))
-            q_HRD[:, : self.nope] *= root_H[:, None, None]
-            q_HRD[:, self.nope :] *= factor_H[:, None, None]
-            kv_HRD[:, : self.nope] *= root_H[:, None, None]
+    def logit_rows(self) -> list[LogitRows]:
+        return latent_logit_rows(*self._projections())
+
+    def head_matrices(self) -> list[HeadMatrices]:
+        return latent_head_matrices(*self._projections())
+
+    def _projections(self) -> tuple[nn.Module, nn.Module, int, int, int, int]:
+        widths = self.num_attention_heads, self.nope, self.rope, self.value
+        return self.q_b_proj, self.kv_b_proj, *widths

@@ -16,7 +16,7 @@ class SmallModel(nn.Module):
     def __init__(self, seed: int, n: int = 5, m: int = 8, dtype: torch.dtype = torch.float64):
         super().__init__()
         torch.manual_seed(seed)
-        self.embed_tokens = nn.Embedding(7, m)
+        self.embed_tokens = nn.Embedding(31, m)
         self.wide = nn.Parameter(torch.randn(n, m))
         self.tall = nn.Parameter(torch.randn(m, n))
         self.also_wide = nn.Parameter(torch.randn(n, m))

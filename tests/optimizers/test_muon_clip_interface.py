@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from openk2.optimizers import muon_clip
+from openk2.optimizers import muon_update
 from openk2.optimizers.muon_clip import MuonClipOptimizer
 from openk2.optimizers.param_plan import plan_parameters
 
@@ -77,7 +77,7 @@ def test_learning_rate_schedulers_drive_each_group() -> None:
 
 def test_closure_runs_with_gradients_and_returns_its_loss() -> None:
     weight = nn.Parameter(torch.eye(3))
-    optimizer = MuonClipOptimizer([weight], lr=0.1)
+    optimizer = MuonClipOptimizer([("weight", weight)], lr=0.1)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -95,7 +95,9 @@ def test_the_audit_names_a_matrix_that_lost_its_rule() -> None:
     muon_group = next(group for group in optimizer.param_groups if group["rule"] == "muon")
     muon_group["rule"] = "adamw"
     set_gradients(model, 0)
-    with pytest.raises(RuntimeError, match=r"^wide: planned for Muon with 1 matrices, but 0 were"):
+    with pytest.raises(
+        RuntimeError, match=r"^wide: planned for Muon with 1 matrices here, but 0 were"
+    ):
         optimizer.step()
 
 
@@ -112,32 +114,40 @@ def test_the_audit_names_a_parameter_that_left_its_group() -> None:
 def test_the_audit_counts_every_expert(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SmallModel(0)
     optimizer = MuonClipOptimizer.from_model(model)
-    monkeypatch.setattr(muon_clip, "MAX_BATCH_ELEMENTS", 40)
-    batches = muon_clip._batches
+    monkeypatch.setattr(muon_update, "MAX_BATCH_ELEMENTS", 40)
+    batches = muon_update._batches
 
     def lossy(pieces: object) -> object:
         """Loses the batch that holds an expert for the second time."""
         seen = 0
         for batch in batches(pieces):
-            seen += any(piece.parameter is model.experts for piece in batch)
+            seen += any(piece.owner.parameter is model.experts for piece in batch)
             if seen != 2:
                 yield batch
 
-    monkeypatch.setattr(muon_clip, "_batches", lossy)
+    monkeypatch.setattr(muon_update, "_batches", lossy)
     set_gradients(model, 0)
-    with pytest.raises(RuntimeError, match=r"^experts: planned for Muon with 3 matrices, but"):
+    with pytest.raises(RuntimeError, match=r"^experts: planned for Muon with 3 matrices here, but"):
         optimizer.step()
 
 
-def test_parameters_without_names_are_planned_by_their_dimensions() -> None:
-    parameters = [nn.Parameter(torch.randn(s)) for s in [(4,), (3, 4), (2, 3, 4)]]
-    frozen = nn.Parameter(torch.randn(3, 3), requires_grad=False)
-    optimizer = MuonClipOptimizer([*parameters, frozen])
+def test_a_matrix_without_a_name_is_an_error_with_the_fix() -> None:
+    gain, matrix = nn.Parameter(torch.zeros(4)), nn.Parameter(torch.zeros(3, 4))
+    with pytest.raises(
+        ValueError, match=r"^parameter 1: \[3, 4\] has no name.*from_model\(model\)"
+    ):
+        MuonClipOptimizer([gain, matrix])
+    optimizer = MuonClipOptimizer([{"params": [matrix], "rule": "muon"}, {"params": [gain]}])
     assert [(p.name, p.rule) for p in optimizer.plan] == [
-        ("parameter 0", "adamw"),
-        ("parameter 1", "muon"),
-        ("parameter 2", "muon"),
+        ("parameter 0", "muon"),
+        ("parameter 1", "adamw"),
     ]
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    frozen = nn.Parameter(torch.randn(3, 3), requires_grad=False)
+    optimizer = MuonClipOptimizer([("frozen", frozen), ("up.weight", nn.Parameter(frozen.clone()))])
+    assert [p.name for p in optimizer.plan] == ["up.weight"]
 
 
 def test_named_parameters_are_planned_by_name() -> None:
@@ -150,7 +160,8 @@ def test_named_parameters_are_planned_by_name() -> None:
 def test_from_model_keeps_the_plan_of_the_model_in_its_order() -> None:
     model = SmallModel(0)
     optimizer = MuonClipOptimizer.from_model(model)
-    assert optimizer.plan == plan_parameters(model)
+    planned = [(p.name, p.rule, p.reason) for p in plan_parameters(model)]
+    assert [(p.name, p.rule, p.reason) for p in optimizer.plan] == planned
     assert [group["rule"] for group in optimizer.param_groups] == ["muon", "adamw"]
 
 
@@ -158,7 +169,8 @@ def test_groups_keep_their_options_and_may_set_the_rule() -> None:
     a, b, c, d = (nn.Parameter(torch.randn(3, 4)) for _ in range(4))
     gain = nn.Parameter(torch.randn(4))
     optimizer = MuonClipOptimizer(
-        [{"params": [a, gain], "lr": 0.5}, {"params": b, "rule": "adamw"}], lr=0.1
+        [{"params": [("a", a), ("gain", gain)], "lr": 0.5}, {"params": b, "rule": "adamw"}],
+        lr=0.1,
     )
     optimizer.add_param_group({"params": [c, d], "rule": "muon", "momentum": 0.0})
     found = [
@@ -171,7 +183,8 @@ def test_groups_keep_their_options_and_may_set_the_rule() -> None:
         ("adamw", 0.1, 0.95, 1),
         ("muon", 0.1, 0.0, 2),
     ]
-    assert [planned.name for planned in optimizer.plan] == [f"parameter {i}" for i in range(5)]
+    names = [planned.name for planned in optimizer.plan]
+    assert names == ["a", "gain", "parameter 2", "parameter 3", "parameter 4"]
 
 
 @pytest.mark.parametrize(
@@ -183,16 +196,22 @@ def test_groups_keep_their_options_and_may_set_the_rule() -> None:
         ({"momentum": 1.0}, "momentum 1.0"),
         ({"betas": (0.9, 1.0)}, "betas"),
         ({"qk_clip_threshold": 0.0}, "qk_clip_threshold 0.0"),
+        ({"qk_clip_threshold": float("nan")}, "qk_clip_threshold nan"),
+        ({"lr": float("nan")}, "lr nan"),
+        ({"lr": torch.ones(2)}, r"lr is a tensor of shape \[2\]"),
+        ({"coefficients": "muon"}, "coefficients 'muon' are none of cans, deepseek_v4, k2"),
+        ({"update_scale": "none"}, "update_scale 'none' is none of rms, keller, spectral"),
+        ({"non_finite": "warn"}, "non_finite 'warn'"),
     ],
 )
 def test_impossible_options(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        MuonClipOptimizer([nn.Parameter(torch.zeros(2, 2))], **options)
+        MuonClipOptimizer([("up.weight", nn.Parameter(torch.zeros(2, 2)))], **options)
 
 
 def test_muon_refuses_what_is_no_matrix() -> None:
     kernel, gain = nn.Parameter(torch.zeros(2, 2, 3, 3)), nn.Parameter(torch.zeros(3))
-    with pytest.raises(ValueError, match=r"parameter 0: .*neither a matrix"):
-        MuonClipOptimizer([kernel])
+    with pytest.raises(ValueError, match=r"kernel: .*neither a matrix"):
+        MuonClipOptimizer([("kernel", kernel)])
     with pytest.raises(ValueError, match=r"parameter 0: .*neither a matrix"):
         MuonClipOptimizer([{"params": [gain], "rule": "muon"}])

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from openk2.optimizers.param_plan import ParameterRule, format_plan, plan_parameters
+from openk2.optimizers.param_plan import ParameterRule, plan_parameters
+from openk2.optimizers.plan_table import format_plan
 
 
 class OwnEmbedding(nn.Module):
@@ -54,7 +55,7 @@ def test_every_kind_of_parameter() -> None:
         "layers.0.q_b_proj.weight": ("muon", "hidden matrix"),
         "layers.0.q_b_proj.bias": ("adamw", "bias"),
         "layers.0.gate.weight": ("muon", "router gate"),
-        "layers.0.experts_down": ("muon", "stacked matrices"),
+        "layers.0.experts_down": ("muon", "stacked experts"),
         "layers.0.experts_bias": ("adamw", "bias"),
         "lm_head.weight": ("adamw", "output head"),
     }
@@ -69,9 +70,11 @@ def test_matrices_and_their_shape() -> None:
         plan[name]
         for name in ("layers.1.q_b_proj.weight", "layers.1.experts_down", "lm_head.weight")
     )
-    assert (matrix.shape, matrix.matrices, matrix.matrix_shape) == ((12, 8), 1, (12, 8))
-    assert (experts.shape, experts.matrices, experts.matrix_shape) == ((4, 8, 6), 4, (8, 6))
-    assert (head.shape, head.matrices, head.matrix_shape) == ((20, 8), 0, None)
+    assert matrix.matrix_views == ((1, 12, 8),)
+    assert experts.matrix_views == ((4, 8, 6),)
+    assert (head.matrix_views, head.matrices) == ((), 0)
+    fused = ParameterRule("qkv", (3, 16, 6), "muon", "", row_sizes=(8, 4, 4))
+    assert fused.matrix_views == ((3, 8, 6), (6, 4, 6)) and fused.matrices == 9
 
 
 def test_tied_weights_are_recognised_from_either_module() -> None:
@@ -98,7 +101,7 @@ def test_names_alone_give_the_same_plan_for_official_names() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 3, 2, 2), (2, 2, 2, 2, 2)])
 def test_more_than_three_dimensions_are_an_error_with_a_fix(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"^blocks\.kernel: .* rule='adamw'"):
+    with pytest.raises(ValueError, match=r"^blocks\.kernel: .* the rule 'adamw'"):
         plan_parameters([("blocks.kernel", nn.Parameter(torch.zeros(shape)))])
 
 
@@ -122,18 +125,70 @@ def test_a_rule_must_exist_and_fit() -> None:
         ParameterRule("gain", (8,), "sgd", "wished")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("mixer.kernels", (4, 3, 3), "nothing says whether .* is a stack"),
+        ("pos_table", (16, 8), "may be no hidden matrix"),
+        ("model._flat_param", (1000,), "FSDP1.*fully_shard"),
+    ],
+)
+def test_what_nobody_explained_is_an_error_with_the_fix(
+    name: str, shape: tuple[int, ...], message: str
+) -> None:
+    parameter = nn.Parameter(torch.zeros(shape))
+    with pytest.raises(ValueError, match=f"^{name}: .*{message}"):
+        plan_parameters([(name, parameter)])
+    (planned,) = plan_parameters([(name, parameter)], {"*": {"rule": "adamw"}})
+    assert (planned.rule, planned.reason) == ("adamw", "set by hand")
+
+
+def test_an_output_head_by_another_name_is_an_error_with_the_fix() -> None:
+    model = Model()
+    model.classifier = nn.Linear(8, 16, bias=False)  # as many rows as there are positions
+    with pytest.raises(ValueError, match=r"^classifier\.weight: .*overrides=.*'adamw'"):
+        plan_parameters(model)
+    plan = by_name(plan_parameters(model, {"classifier.*": {"rule": "muon"}}))
+    assert plan["classifier.weight"].rule == "muon"
+
+
+def test_a_flattened_linear_weight_is_an_error() -> None:
+    model = nn.Sequential(nn.Linear(3, 4))
+    model[0].weight = nn.Parameter(torch.zeros(12))
+    with pytest.raises(ValueError, match=r"^0\.weight: \[12\] stands in for the matrix"):
+        plan_parameters(model)
+
+
+def test_an_override_that_matches_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"no trainable parameter is called 'layers\.9\.\*'"):
+        plan_parameters(Model(), {"layers.9.*": {"rule": "adamw"}})
+
+
+def test_a_fused_gate_and_up_projection_is_two_matrices() -> None:
+    shapes = {"experts.gate_up_proj": (4, 12, 8), "experts.down_proj": (4, 8, 6)}
+    named = [(name, nn.Parameter(torch.zeros(shape))) for name, shape in shapes.items()]
+    assert plan_parameters(named)[0].row_sizes == (6, 6)
+    assert plan_parameters(named[:1])[0].row_sizes == (12,)
+
+
+def test_row_sizes_must_add_up() -> None:
+    weight = nn.Parameter(torch.zeros(12, 8))
+    with pytest.raises(ValueError, match=r"up: row_sizes \[5, 5\] do not add up to its 12 rows"):
+        plan_parameters([("up", weight)], {"up": {"row_sizes": (5, 5)}})
+
+
 def test_the_printed_plan_groups_what_is_alike() -> None:
     plan = [
         ParameterRule("embed_tokens.weight", (200, 8), "adamw", "embedding"),
-        ParameterRule("layers.0.up", (4, 8, 6), "muon", "stacked matrices"),
-        ParameterRule("layers.0.gate.weight", (4, 8), "muon", "router gate"),
-        ParameterRule("layers.1.up", (4, 8, 6), "muon", "stacked matrices"),
+        ParameterRule("layers.0.up", (4, 8, 6), "muon", "stacked experts", (), 0.5, 100.0, "here"),
+        ParameterRule("layers.0.gate.weight", (4, 8), "muon", "router gate", (2, 2), 0.1, 7.0, "a"),
+        ParameterRule("layers.1.up", (4, 8, 6), "muon", "stacked experts", (), 0.5, 100.0, "there"),
     ]
     expected = """
-rule   parameters  shape      matrices  reason            first
-adamw  1           [200, 8]   0         embedding         embed_tokens.weight
-muon   2           [4, 8, 6]  8         stacked matrices  layers.0.up
-muon   1           [4, 8]     1         router gate       layers.0.gate.weight
-muon 416 elements, adamw 1,600 elements
-"""
+rule   parameters  shape      matrices    lr scale  FLOPs  owner     reason           first
+adamw  1           [200, 8]   -           1         -                embedding        embed_tokens.weight
+muon   2           [4, 8, 6]  4 x [8, 6]  0.5       2e+02  2 owners  stacked experts  layers.0.up
+muon   1           [4, 8]     2 x [2, 8]  0.1       7      a         router gate      layers.0.gate.weight
+muon 416 elements, adamw 1,600 elements; Newton-Schulz 207 FLOPs a step
+"""  # noqa: E501
     assert format_plan(plan) == expected.strip()

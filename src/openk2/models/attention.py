@@ -9,28 +9,35 @@ B batch rows, T positions, H heads, D hidden width, P = qk_nope_head_dim, R = qk
 Q = P + R, V = v_head_dim.
 """
 
-import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from openk2.core.protocols import HeadMatrices, LogitRows
+from openk2.kernels.attention_logits import (
+    MaxLogitRecorder,
+    attention_with_log_sum_exp,
+    exact_max_logits,
+)
 from openk2.models.config import KimiK2Config
 from openk2.models.documents import PackedDocuments
 from openk2.models.layers import Linear, RMSNorm, rotate, softmax_scale
 
-__all__ = ["MultiHeadLatentAttention", "exact_max_logits"]
+__all__ = [
+    "MultiHeadLatentAttention",
+    "latent_head_matrices",
+    "latent_logit_rows",
+    "packed_max_logits",
+]
 
 # The released code gives the latent norms this eps whatever rms_norm_eps says.
 LATENT_NORM_EPS = 1e-6
-LOGITS_HELD = 1 << 24  # elements held at once when S_max is measured exactly: 64 MiB
 
 
 class MultiHeadLatentAttention(nn.Module):
     """MLA over packed documents; a `core.protocols.ClipTarget`."""
-
-    _max_logits_H: Tensor
 
     def __init__(self, config: KimiK2Config) -> None:
         super().__init__()
@@ -51,10 +58,8 @@ class MultiHeadLatentAttention(nn.Module):
         self.kv_a_layernorm = RMSNorm(config.kv_lora_rank, LATENT_NORM_EPS)
         self.kv_b_proj = Linear(config.kv_lora_rank, heads * (self.nope + self.value))
         self.o_proj = Linear(heads * self.value, hidden)
-        self._threshold = math.inf
-        self._observes = False
         self.measure_exactly = False  # in every forward pass, whatever mode or threshold
-        self.register_buffer("_max_logits_H", torch.full((heads,), -torch.inf), persistent=False)
+        self._recorder = MaxLogitRecorder(heads)
 
     def forward(self, x_BTD: Tensor, turns: Tensor, documents: PackedDocuments) -> Tensor:
         """Attention within each document, [B, T, D]; `turns` from `rotary_turns`, [B, T, R/2]."""
@@ -70,62 +75,78 @@ class MultiHeadLatentAttention(nn.Module):
         q_BTHQ = q.view(batch, length, self.num_attention_heads, -1)
         kv_BTHX = kv.view(batch, length, self.num_attention_heads, -1)
         inputs = (q_BTHQ, kv_BTHX, k_rope_BTR, turns)
-        if x_BTD.device.type == "cpu":
-            out_BTHV, q_BTHQ, k_BTHQ, bound_BHT = _FlashLatentAttention.apply(
-                *inputs, self.scale, documents
-            )
-        else:
-            out_BTHV, q_BTHQ, k_BTHQ, bound_BHT = latent_attention(*inputs, self.scale, documents)
+        on_cpu = x_BTD.device.type == "cpu"
+        attend = _FlashLatentAttention.apply if on_cpu else latent_attention
+        out_BTHV, q_BTHQ, k_BTHQ, bound_BHT = attend(*inputs, self.scale, documents)
         training = self.training and torch.is_grad_enabled()
-        if self.measure_exactly or (training and self._observes):
-            self._observe(q_BTHQ.detach(), k_BTHQ.detach(), bound_BHT, documents)
+        if self.measure_exactly or (training and self._recorder.threshold is not None):
+            # The log-sum-exp bounds a row's maximum, so that heads below tau need no measuring.
+            bound_BHT = None if self.measure_exactly else bound_BHT
+            threshold = self._recorder.threshold
+            self._recorder.record(
+                packed_max_logits(q_BTHQ, k_BTHQ, self.scale, documents, bound_BHT, threshold)
+            )
         return self.o_proj(out_BTHV.flatten(2))  # type: ignore[no-any-return]
-
-    @torch.no_grad()
-    def _observe(
-        self, q_BTHQ: Tensor, k_BTHQ: Tensor, bound_BHT: Tensor | None, documents: PackedDocuments
-    ) -> None:
-        """Bound, then exact: max_j s_ij <= log Σ_j exp s_ij, which flash attention returns anyway.
-
-        Only heads whose bound exceeds the threshold pay for the exact maximum.
-        """
-        if bound_BHT is None or self.measure_exactly:
-            largest_H = exact_max_logits(q_BTHQ, k_BTHQ, self.scale, documents)
-        else:
-            largest_H = bound_BHT.amax((0, 2)).float()
-            exceeding = (largest_H > self._threshold).nonzero().flatten()
-            if len(exceeding):
-                q, k = q_BTHQ[:, :, exceeding], k_BTHQ[:, :, exceeding]
-                largest_H[exceeding] = exact_max_logits(q, k, self.scale, documents)
-        torch.maximum(self._max_logits_H, largest_H, out=self._max_logits_H)
 
     def observe_max_logits(self, threshold: float) -> None:
         """See `core.protocols.ClipTarget`."""
-        self._threshold = threshold
-        self._observes = True
+        self._recorder.observe(threshold)
 
     def max_logits(self) -> Tensor:
         """S_max per head since the last reset, float32 [H]."""
-        return self._max_logits_H
+        return self._recorder.max_logits(self.o_proj.weight.device)
 
     def reset_max_logits(self) -> None:
-        self._max_logits_H.fill_(-torch.inf)
+        """Forget what was measured."""
+        self._recorder.reset()
 
-    @torch.no_grad()
-    def scale_attention_logits(self, factor_H: Tensor) -> None:
-        """W_qc *= sqrt(g), W_kc *= sqrt(g), W_qr *= g, head by head (Algorithm 1, lines 11 to 17).
+    def logit_rows(self) -> list[LogitRows]:
+        """W_qc and W_kc by sqrt(g), W_qr by g, head by head (Algorithm 1, lines 11 to 17)."""
+        widths = self.num_attention_heads, self.nope, self.rope, self.value
+        return latent_logit_rows(self._query, self.kv_b_proj, *widths)
 
-        Both parts of the logit then scale by g. The shared rotary key, the values and the
-        down-projections (whose scale the latent norms would undo) stay as they are.
-        """
-        root_H11 = factor_H.sqrt()[:, None, None]
-        heads = self.num_attention_heads
-        query = self.q_proj if self.q_lora_rank is None else self.q_b_proj
-        query_HQI = query.weight.view(heads, self.nope + self.rope, -1)
-        query_HQI[:, : self.nope].mul_(root_H11)
-        query_HQI[:, self.nope :].mul_(factor_H[:, None, None])
-        key_value_HXI = self.kv_b_proj.weight.view(heads, self.nope + self.value, -1)
-        key_value_HXI[:, : self.nope].mul_(root_H11)
+    def head_matrices(self) -> list[HeadMatrices]:
+        """The up-projections, whose rows fall into heads."""
+        widths = self.num_attention_heads, self.nope, self.rope, self.value
+        return latent_head_matrices(self._query, self.kv_b_proj, *widths)
+
+    @property
+    def _query(self) -> nn.Module:
+        return self.q_proj if self.q_lora_rank is None else self.q_b_proj
+
+
+def latent_logit_rows(
+    query: nn.Module, key_value: nn.Module, heads: int, nope: int, rope: int, value: int
+) -> list[LogitRows]:
+    """The rows of latent attention's up-projections that make its logits, biases included.
+
+    `query` has rows [heads * (nope + rope), in], `key_value` [heads * (nope + value), in], each
+    head's parts in this order. The rotary key serves all heads and stays, so the rotary query
+    takes the whole factor; values stay; the down-projections stay too, for the norms behind them
+    would undo a scaling.
+    """
+    query_power = torch.tensor([0.5] * nope + [1.0] * rope).repeat(heads)
+    key_power = torch.tensor([0.5] * nope + [0.0] * value).repeat(heads)
+    head_H1 = torch.arange(heads)[:, None]
+    return [
+        LogitRows(module, name, head_H1.repeat_interleave(len(power) // heads, 0), power)
+        for module, power in ((query, query_power), (key_value, key_power))
+        for name in ("weight", "bias")
+    ]
+
+
+def latent_head_matrices(
+    query: nn.Module, key_value: nn.Module, heads: int, nope: int, rope: int, value: int
+) -> list[HeadMatrices]:
+    """How the rows of latent attention's up-projections fall into heads: see `latent_logit_rows`.
+
+    A head's keys and values come from matrices of their own that are stored as one.
+    """
+    query_rows, key_value_rows = heads * (nope + rope), heads * (nope + value)
+    return [
+        HeadMatrices(query, "weight", (query_rows,), (nope + rope,) * heads),
+        HeadMatrices(key_value, "weight", (key_value_rows,), (nope, value) * heads),
+    ]
 
 
 def _assemble(
@@ -146,19 +167,26 @@ def latent_attention(
     turns: Tensor,
     scale: float,
     documents: PackedDocuments,
-) -> tuple[Tensor, Tensor, Tensor, None]:
-    """Attention in plain operations, for any device: output [B, T, H, V], queries and keys."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Attention on any device: output [B, T, H, V], queries, keys, log-sum-exp of the logits.
+
+    The last, [B, H, T], is None where no kernel of the device returns it.
+    """
     q, k = _assemble(q_BTHQ, kv_BTHX, k_rope_BTR, turns)
     v = kv_BTHX[..., q.shape[-1] - k_rope_BTR.shape[-1] :]
     out = torch.empty_like(v)
+    parts: list[tuple[Tensor, ...]] = []
     for rectangle in documents.rectangles:
         where = rectangle.rows, rectangle.positions
         q_part, k_part, v_part = (x[where].transpose(1, 2) for x in (q, k, v))
-        attended = F.scaled_dot_product_attention(
-            q_part, k_part, v_part, is_causal=True, scale=scale
+        attended, log_sum_exp = attention_with_log_sum_exp(
+            q_part, k_part, v_part, scale, is_causal=True
         )
         out[where] = attended.transpose(1, 2)
-    return out, q, k, None
+        if log_sum_exp is not None:
+            parts.append((log_sum_exp,))
+    complete = len(parts) == len(documents.rectangles)
+    return out, q, k, _join(documents, parts)[0] if complete else None
 
 
 class _FlashLatentAttention(torch.autograd.Function):
@@ -240,24 +268,28 @@ def _join(documents: PackedDocuments, parts: list[tuple[Tensor, ...]]) -> list[T
 
 
 @torch.no_grad()
-def exact_max_logits(
-    q_BTHQ: Tensor, k_BTHQ: Tensor, scale: float, documents: PackedDocuments
+def packed_max_logits(
+    q_BTHQ: Tensor,
+    k_BTHQ: Tensor,
+    scale: float,
+    documents: PackedDocuments,
+    bound_BHT: Tensor | None = None,
+    threshold: float | None = None,
 ) -> Tensor:
-    """max over the batch and the visible pairs j <= i of one document of q_i.k_j * scale: [H]."""
-    precision = torch.promote_types(q_BTHQ.dtype, torch.float32)
-    largest_H = torch.full((q_BTHQ.shape[2],), -torch.inf, device=q_BTHQ.device)
+    """max over the batch and the visible pairs j <= i of one document of q_i.k_j * scale: [H].
+
+    Given an upper bound of each query's logits, exact only where that exceeds the threshold.
+    """
+    if bound_BHT is not None and threshold is not None and bound_BHT.device.type == "cpu":
+        bound_H = bound_BHT.amax((0, 2)).float()
+        if bool((bound_H <= threshold).all()):  # reading a CPU tensor makes nobody wait
+            return bound_H
+    largest = []
     for rectangle in documents.rectangles:
-        q, k = (
-            x[rectangle.rows, rectangle.positions].transpose(1, 2).to(precision)
-            for x in (q_BTHQ, k_BTHQ)
+        rows, positions = rectangle.rows, rectangle.positions
+        q, k = (x[rows, positions].transpose(1, 2) for x in (q_BTHQ, k_BTHQ))
+        bound = None if bound_BHT is None else bound_BHT[rows, :, positions].amax((0, 2)).float()
+        largest.append(
+            exact_max_logits(q, k, scale, is_causal=True, bound_H=bound, threshold=threshold)
         )
-        rows = max(1, LOGITS_HELD // (q.shape[0] * q.shape[1] * q.shape[2]))
-        for start in range(0, q.shape[2], rows):
-            stop = min(start + rows, q.shape[2])
-            logits = q[:, :, start:stop] @ k[:, :, :stop].transpose(2, 3)
-            hidden = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).triu(
-                start + 1
-            )
-            logits = logits.masked_fill_(hidden, -torch.inf)
-            largest_H = torch.maximum(largest_H, (logits.amax((0, 2, 3)) * scale).float())
-    return largest_H
+    return torch.stack(largest).amax(0)

@@ -1,20 +1,30 @@
 """MuonClip (paper section 2.1): the planned rule of every parameter, Muon, AdamW and QK-Clip."""
 
-from openk2.optimizers.max_logits import gather_max_logits
+from openk2.optimizers.clip_targets import (
+    AttentionClipTarget,
+    find_clip_targets,
+    norm_gain_rows,
+    query_key_rows,
+)
 from openk2.optimizers.muon_clip import MuonClipOptimizer
 from openk2.optimizers.newton_schulz import newton_schulz
-from openk2.optimizers.param_plan import ParameterRule, format_plan, plan_parameters
-from openk2.optimizers.qk_clip import apply_clip_factors, clip_factors
+from openk2.optimizers.param_plan import ParameterRule, plan_parameters
+from openk2.optimizers.plan_table import format_plan
+from openk2.optimizers.qk_clip import QKClip, clip_factors, gather_max_logits
 from openk2.optimizers.schedules import warmup_stable_decay
 
 __all__ = [
     "MuonClipOptimizer",
+    "QKClip",
+    "AttentionClipTarget",
+    "query_key_rows",
+    "norm_gain_rows",
+    "find_clip_targets",
     "ParameterRule",
     "plan_parameters",
     "format_plan",
     "newton_schulz",
     "gather_max_logits",
     "clip_factors",
-    "apply_clip_factors",
     "warmup_stable_decay",
 ]

@@ -11,314 +11,386 @@ Notable:
   printed form.
 - Parameters that are no hidden matrices are updated by AdamW with the same learning rate and decay.
 - Matrices of one shape, or of its transpose, are orthogonalised together, across parameters.
+- Parameters may be DTensors: the update is that of the whole parameters (`sharded`).
 - Each step counts the matrices that went through Newton-Schulz; a planned one that did not is an
   error.
-- The step never makes the host wait for the device, and never changes a gradient.
+- The step never changes a gradient, and with `non_finite="ignore"` the host never waits for the
+  device.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from math import sqrt
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim.optimizer import ParamsT
 
 from openk2.core.protocols import ClipTarget
-from openk2.optimizers.max_logits import gather_max_logits
-from openk2.optimizers.newton_schulz import newton_schulz
-from openk2.optimizers.param_plan import ParameterRule, plan_by_shape, plan_parameters
-from openk2.optimizers.qk_clip import apply_clip_factors, clip_factors
+from openk2.optimizers.adamw import adamw_update
+from openk2.optimizers.clip_targets import find_clip_targets
+from openk2.optimizers.diagnostics import StepDiagnostics
+from openk2.optimizers.group_options import check_options
+from openk2.optimizers.layout import local_box, local_gradient, local_tensor
+from openk2.optimizers.matrices import matrices_touched
+from openk2.optimizers.muon_update import (
+    Iteration,
+    MuonParameter,
+    UpdateScale,
+    UpdateStatistics,
+    number_or_tensor,
+    update_batches,
+)
+from openk2.optimizers.non_finite import NonFinite, explain_non_finite, has_non_finite
+from openk2.optimizers.optimizer_state import check_state_dict, copied_state
+from openk2.optimizers.param_plan import ParameterRule, plan_parameters
+from openk2.optimizers.plan_groups import check_new, complete_plan, group_plan, plan_group
+from openk2.optimizers.qk_clip import QKClip
+from openk2.optimizers.sharded import Exchange
+from openk2.optimizers.torch_exact import torch_exact_step
+from openk2.optimizers.transfers import Transfer, plan_transfers
 
-__all__ = ["MAX_BATCH_ELEMENTS", "MuonClipOptimizer"]
-
-# Elements of one Newton-Schulz batch: 64 Mi, i.e. 256 MiB for each float32 temporary. A single
-# larger matrix is a batch of its own.
-MAX_BATCH_ELEMENTS = 2**26
+__all__ = ["MuonClipOptimizer"]
 
 
-class MuonClipOptimizer(torch.optim.Optimizer):
+class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
     """Muon for hidden matrices, AdamW for the rest, then QK-Clip; `from_model` is the usual way in.
 
-    `params`: (name, parameter) pairs, which are planned by name (`plan_parameters`); or parameters
-    without names, planned by their number of dimensions alone (an embedding is then a matrix); or
-    parameter groups, dictionaries of either with optional options and an optional "rule" ("muon" or
-    "adamw") that overrides the plan. Parameters that require no gradient are left out.
+    `params`: (name, parameter) pairs, which are planned by name (`plan_parameters`); or parameter
+    groups, dictionaries with any options of their own and an optional "rule" ("muon" or "adamw")
+    that overrides the plan, without which parameters of two dimensions need names. Parameters that
+    require no gradient are left out. Options, all of them also of a single group up to `eps`:
 
-    `lr` (eta) and `weight_decay` (lambda) act on all parameters; `momentum`, `nesterov`,
-    `newton_schulz_steps` and `rms_scale` (the 0.2) are Muon's, `betas` and `eps` AdamW's.
-    `qk_clip_threshold` is tau; None switches QK-Clip off and measures nothing. `clip_targets` are
-    the attention layers to clip, all with the same number of heads. `newton_schulz_dtype` overrides
-    the dtype that suits the device.
+    lr: eta, a number or a tensor of one element.
+    weight_decay: lambda. `cautious_weight_decay`: only where it agrees with the update.
+    momentum, nesterov: mu, and whether Newton-Schulz takes mu M_t + G_t.
+    coefficients: of Newton-Schulz, a name (`coefficients.COEFFICIENTS`) or (a, b, c) of each step;
+        `newton_schulz_steps` other than a sequence's own where it allows that.
+    update_scale: "rms" (K2), with `rms_scale` the 0.2; "keller" or "spectral" (`update_scale`).
+    torch_exact: the arithmetic of torch.optim.Muon to the bit, for matrices that are not sharded.
+    maximize: ascend.
+    betas, eps: AdamW's.
+    qk_clip_threshold: tau; None switches QK-Clip off and measures nothing.
+    clip_targets: the attention layers to clip.
+    newton_schulz_dtype: overrides the dtype that suits the device, also for what is sent;
+        `compile`: run Newton-Schulz through torch.compile.
+    non_finite: what to do with infinite or NaN gradients: "error" names them and changes nothing,
+        "skip" changes nothing and counts in `skipped_steps`, "ignore" does not look; the first two
+        make the host wait for the device once a step.
+    share_replicas: True or a process group: replicas (DDP, the replicated axis of HSDP) compute a
+        share of the matrices each and send the results, instead of all of them each. Plain tensors
+        are taken to be replicated over the group, True meaning all processes.
+    process_group: the processes of the same layers; with pipeline parallelism those of a stage.
 
-    Optimizer state is float32 also for parameters of 16 bits. Keep the parameters themselves in
-    float32 where you can: bfloat16 keeps 8 bits of a weight, so most steps of lr * 0.2 vanish.
+    State is float32 also for parameters of 16 bits. Keep the parameters themselves in float32 where
+    you can: bfloat16 keeps 8 bits of a weight, so most steps of lr * 0.2 vanish.
 
-    `plan` lists the rule of each parameter. After a step with QK-Clip `last_max_logits` and
-    `last_clip_factors` are tensors [layers, heads]. Raises ValueError for impossible options.
+    Raises ValueError for impossible options and for parameters that fit no rule.
     """
 
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 2e-4,
+        lr: float | Tensor = 2e-4,
         weight_decay: float = 0.1,
         qk_clip_threshold: float | None = 100.0,
+        *,
         momentum: float = 0.95,
         nesterov: bool = True,
-        newton_schulz_steps: int = 5,
+        coefficients: str | Iterable[tuple[float, float, float]] = "k2",
+        newton_schulz_steps: int | None = None,
+        update_scale: UpdateScale = "rms",
         rms_scale: float = 0.2,
+        cautious_weight_decay: bool = False,
+        torch_exact: bool = False,
+        maximize: bool = False,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         clip_targets: Iterable[ClipTarget] = (),
         newton_schulz_dtype: torch.dtype | None = None,
+        compile: bool = False,
+        non_finite: NonFinite = "error",
+        share_replicas: bool | distributed.ProcessGroup = False,
+        process_group: distributed.ProcessGroup | None = None,
     ) -> None:
-        if lr < 0 or weight_decay < 0 or eps < 0:
-            raise ValueError(
-                f"lr {lr}, weight_decay {weight_decay} and eps {eps} must be at least 0"
-            )
-        if not all(0 <= rate < 1 for rate in (momentum, *betas)):
-            raise ValueError(f"momentum {momentum} and betas {betas} must be in [0, 1)")
-        if qk_clip_threshold is not None and qk_clip_threshold <= 0:
-            raise ValueError(f"qk_clip_threshold {qk_clip_threshold} must be positive, or None")
-        self.plan: list[ParameterRule] = []
-        self._planned_matrices: dict[Tensor, ParameterRule] = {}
-        self._update_squares: list[Tensor] = []
-        self._update_elements = 0
-        self.qk_clip_threshold = qk_clip_threshold
-        self.clip_targets = list(clip_targets)
-        self.newton_schulz_dtype = newton_schulz_dtype
-        self.last_max_logits: Tensor | None = None
-        self.last_clip_factors: Tensor | None = None
-        defaults = {
+        if non_finite not in ("error", "skip", "ignore"):
+            raise ValueError(f"non_finite {non_finite!r} is none of error, skip, ignore")
+        defaults: dict[str, Any] = {
             "lr": lr,
             "weight_decay": weight_decay,
             "momentum": momentum,
             "nesterov": nesterov,
+            "coefficients": coefficients if isinstance(coefficients, str) else tuple(coefficients),
             "newton_schulz_steps": newton_schulz_steps,
+            "update_scale": update_scale,
             "rms_scale": rms_scale,
+            "cautious_weight_decay": cautious_weight_decay,
+            "torch_exact": torch_exact,
+            "maximize": maximize,
             "betas": betas,
             "eps": eps,
         }
-        super().__init__(params, defaults)
+        check_options(defaults)
+        self._rules: dict[Tensor, ParameterRule] = {}
+        self._exchange: Exchange | None = None
+        self._exchange_is_planned = False
+        self.iteration = Iteration(newton_schulz_dtype, compile)
+        self.non_finite = non_finite
+        self.share_replicas = share_replicas
+        self.process_group = process_group
+        self.skipped_steps = 0
         if qk_clip_threshold is not None:
-            for target in self.clip_targets:
-                target.observe_max_logits(qk_clip_threshold)
+            self.qk_clip = QKClip(
+                None, clip_targets, qk_clip_threshold, process_group=process_group
+            )
+        super().__init__(params, defaults)
 
     @classmethod
-    def from_model(cls, model: nn.Module, **options: Any) -> "MuonClipOptimizer":
-        """The optimizer of a whole model: its planned parameters and all its ClipTarget modules."""
-        plan = plan_parameters(model)
+    def from_model(
+        cls,
+        model: nn.Module,
+        *,
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        adamw: Mapping[str, Any] | None = None,
+        per_head: bool = False,
+        gqa: Literal["per_head", "group"] = "per_head",
+        qk_norm: Literal["clip_gains", "refuse"] = "clip_gains",
+        clip_targets: Iterable[ClipTarget] | None = None,
+        **options: Any,
+    ) -> "MuonClipOptimizer":
+        """The optimizer of a whole model: its planned parameters and all its attention layers.
+
+        `overrides`: a parameter's name, or a pattern such as "*.experts.*", to its own options,
+        among them "rule" and "row_sizes" (`plan_parameters`). `adamw`: options of all parameters
+        under AdamW, such as {"lr": 3e-4}. `per_head`: orthogonalise each head's rows of the
+        attention projections by themselves. `gqa`, `qk_norm`: see `find_clip_targets`, which looks
+        for attention unless `clip_targets` are given. `options`: those of the class.
+        """
+        clips = options.get("qk_clip_threshold", 100.0) is not None
+        if clip_targets is not None:
+            targets = list(clip_targets)
+        elif clips or per_head:
+            targets = find_clip_targets(model, gqa=gqa, qk_norm=qk_norm)
+        else:
+            targets = [module for module in model.modules() if isinstance(module, ClipTarget)]
+        row_sizes = {
+            getattr(item.module, item.name): item.heads if per_head else item.projections
+            for target in targets
+            for item in target.head_matrices()
+        }
+        plan = plan_parameters(model, overrides, row_sizes)
         parameters = dict(model.named_parameters())
-        groups = [
-            {
-                "params": [(p.name, parameters[p.name]) for p in plan if p.rule == rule],
-                "rule": rule,
-            }
-            for rule in ("muon", "adamw")
-        ]
-        targets = [module for module in model.modules() if isinstance(module, ClipTarget)]
-        optimizer = cls(groups, clip_targets=targets, **options)
-        optimizer.plan = plan
+        groups = group_plan(plan, parameters, overrides or {}, adamw or {})
+        optimizer = cls(groups, clip_targets=targets if clips else (), **options)
+        # In the model's order, not that of the groups.
+        optimizer._rules = {parameters[p.name]: optimizer._rules[parameters[p.name]] for p in plan}
         return optimizer
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Plan the parameters of a group and add them as one group per rule that occurs."""
-        options = {
-            key: value
-            for key, value in param_group.items()
-            if key not in ("params", "rule", "param_names")
-        }
-        planned = _plan_group(param_group, first_index=len(self.plan))
+        """Plan the parameters of a group and add them as one group per rule that occurs.
+
+        Beside options a group may have a "rule" for all of its parameters, and "row_sizes" where
+        they hold several matrices each (`ParameterRule`).
+        """
+        own = ("params", "rule", "param_names", "planned", "row_sizes")
+        options = {key: value for key, value in param_group.items() if key not in own}
+        merged = {**self.defaults, **options}
+        check_options(merged)
+        planned = plan_group(param_group, first_index=len(self._rules))
+        check_new(planned, self._rules, merged)
         for rule in ("muon", "adamw"):
             members = [(p.name, parameter) for p, parameter in planned if p.rule == rule]
             if members:
                 super().add_param_group({**options, "rule": rule, "params": members})
-        self.plan += [p for p, _ in planned]
-        self._planned_matrices |= {parameter: p for p, parameter in planned if p.rule == "muon"}
+        self._rules |= {parameter: rule for rule, parameter in planned}
+        self._exchange_is_planned = False
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One update of every parameter that has a gradient, then QK-Clip; returns closure's loss.
 
-        RuntimeError if a matrix planned for Muon has a gradient and was not orthogonalised.
+        FloatingPointError, with nothing changed, for gradients that are not finite, unless
+        `non_finite` says otherwise. RuntimeError if a matrix planned for Muon has a gradient and
+        was not orthogonalised.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        orthogonalised: Counter[Tensor] = Counter()
-        self._update_squares, self._update_elements = [], 0
+        gradients = {p: local_gradient(p) for p in self._rules if p.grad is not None}
+        if self.non_finite != "ignore" and not self._all_finite(gradients):
+            return loss
+        statistics = UpdateStatistics(measure_orthogonality=self.measure_orthogonality)
+        items: dict[Tensor, MuonParameter] = {}
         for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            gradients = [p.grad for p in parameters]
+            parameters = [p for p in group["params"] if p in gradients]
+            here = [gradients[p] for p in parameters]
+            if group["maximize"]:
+                here = list(torch._foreach_neg(here)) if here else here
             if parameters and group["rule"] == "muon":
-                self._muon(parameters, gradients, group, orthogonalised)
+                items |= self._momentum(parameters, here, group, statistics)
             elif parameters:
-                self._adamw(parameters, gradients, group)
-        self._audit(orthogonalised)
-        if self.clip_targets and self.qk_clip_threshold is not None:
-            self.last_max_logits = gather_max_logits(self.clip_targets)
-            self.last_clip_factors = clip_factors(self.last_max_logits, self.qk_clip_threshold)
-            apply_clip_factors(self.clip_targets, self.last_clip_factors)
+                self._adamw(parameters, here, group)
+        exchange = self._planned_exchange()
+        travelling = exchange.shared if exchange else frozenset()
+        if exchange:
+            exchange.start(items)
+        whole = (item for p, item in items.items() if p not in travelling)
+        update_batches(whole, self.iteration, statistics)
+        if exchange:
+            exchange.finish(items, statistics)
+        self._audit(gradients, statistics)
+        self._statistics = statistics
+        if self.qk_clip is not None:
+            self.qk_clip.clip()
         return loss
 
-    def update_rms(self) -> float:
-        """The root mean square of O_t over all Muon updates of the last step, about `rms_scale`.
-
-        Before the learning rate and without the decay; 0 if there were none. The host waits for
-        the device here.
-        """
-        if not self._update_elements:
-            return 0.0
-        return sqrt(sum(float(square) for square in self._update_squares) / self._update_elements)
+    @property
+    def plan(self) -> list[ParameterRule]:
+        """The rule of each parameter, complete: `format_plan` prints it."""
+        return complete_plan(self._rules, self._group_of_parameter(), self._transfers())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over options and state; the state is copied in the dtype in which it was saved.
 
         torch would cast it to the dtype of the parameters, and share its memory with the source.
+        ValueError, with nothing changed, for the state of another model.
         """
-        super().load_state_dict(state_dict)
+        check_state_dict(state_dict, self.param_groups)
+        # What a saved group does not say, as that of another optimizer, stays as it is here.
+        merged = [
+            {**group, **saved}
+            for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True)
+        ]
+        super().load_state_dict({**state_dict, "param_groups": merged})
         saved_keys = [key for group in state_dict["param_groups"] for key in group["params"]]
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         for key, parameter in zip(saved_keys, parameters, strict=True):
             for name, value in state_dict["state"].get(key, {}).items():
-                device = "cpu" if name == "step" else parameter.device
-                self.state[parameter][name] = value.to(device, copy=True)
+                self.state[parameter][name] = copied_state(value, parameter, name)
 
-    def _muon(
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but process groups and what belongs to one step, for copies and pickles."""
+        own = {
+            name: value
+            for name, value in vars(self).items()
+            if name in _COPIED and not isinstance(value, distributed.ProcessGroup)
+        }
+        return {**super().__getstate__(), **own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._exchange, self._exchange_is_planned = None, False
+        self._statistics = UpdateStatistics()
+
+    def _momentum(
         self,
         parameters: list[Tensor],
         gradients: list[Tensor],
         group: dict[str, Any],
-        orthogonalised: Counter[Tensor],
-    ) -> None:
-        """The Muon part of Algorithm 1 on all `parameters`; counts their matrices as they pass."""
-        lr, momentum, steps = group["lr"], group["momentum"], group["newton_schulz_steps"]
-        momenta = self._buffers(parameters, "momentum_buffer")
-        torch._foreach_mul_(momenta, momentum)
+        statistics: UpdateStatistics,
+    ) -> dict[Tensor, MuonParameter]:
+        """M_t = mu M_{t-1} + G_t and the decay of the weights; what Newton-Schulz is to update."""
+        exact = group["torch_exact"]
+        momenta = self._buffers(parameters, "momentum_buffer", widen=not exact)
+        weights = [local_tensor(p) for p in parameters]
+        items = {
+            parameter: MuonParameter(parameter, self._rules[parameter], group, *tensors)
+            for parameter, *tensors in zip(parameters, weights, gradients, momenta, strict=True)
+        }
+        if exact:
+            for item in items.values():
+                torch_exact_step(item, statistics)
+            return {}
+        torch._foreach_mul_(momenta, group["momentum"])
         torch._foreach_add_(momenta, gradients)
-        torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
-        for batch in _batches(_matrices(parameters, gradients, momenta)):
-            directions = [piece.momentum_NSL for piece in batch]
-            if group["nesterov"]:
-                directions = list(
-                    torch._foreach_add(
-                        [piece.gradient_NSL for piece in batch], directions, alpha=momentum
-                    )
-                )
-            orthogonal_NSL = newton_schulz(torch.cat(directions), steps, self.newton_schulz_dtype)
-            scale = group["rms_scale"] * sqrt(orthogonal_NSL.shape[-1])
-            counts = [len(piece.weight_NSL) for piece in batch]
-            torch._foreach_add_(
-                [piece.weight_NSL for piece in batch],
-                torch.split(orthogonal_NSL, counts),
-                alpha=-lr * scale,
-            )
-            for piece, count in zip(batch, counts, strict=True):
-                orthogonalised[piece.parameter] += count
-            dtype = torch.promote_types(orthogonal_NSL.dtype, torch.float32)
-            norm = torch.linalg.vector_norm(orthogonal_NSL, dtype=dtype)
-            self._update_squares.append((norm * scale).square())
-            self._update_elements += orthogonal_NSL.numel()
+        if group["weight_decay"] and not group["cautious_weight_decay"]:
+            torch._foreach_mul_(weights, 1 - number_or_tensor(group["lr"]) * group["weight_decay"])
+        return items
 
     def _adamw(
         self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]
     ) -> None:
-        """AdamW with decoupled decay and bias correction, as torch.optim.AdamW computes it."""
-        lr, eps, (beta1, beta2) = group["lr"], group["eps"], group["betas"]
         averages = self._buffers(parameters, "exp_avg")
         square_averages = self._buffers(parameters, "exp_avg_sq")
-        gradients = [g.to(m.dtype) for g, m in zip(gradients, averages, strict=True)]
         ages = []
         for parameter in parameters:
             # A tensor as in torch.optim, and on the CPU, where reading it makes nobody wait.
             step = self.state[parameter].setdefault("step", torch.tensor(0.0))
             ages.append(step.add_(1).item())
-        torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
-        torch._foreach_lerp_(averages, gradients, 1 - beta1)
-        torch._foreach_mul_(square_averages, beta2)
-        torch._foreach_addcmul_(square_averages, gradients, gradients, 1 - beta2)
-        denominators = torch._foreach_sqrt(square_averages)
-        torch._foreach_div_(denominators, [sqrt(1 - beta2**age) for age in ages])
-        torch._foreach_add_(denominators, eps)
-        step_sizes = [-lr / (1 - beta1**age) for age in ages]
-        torch._foreach_addcdiv_(parameters, averages, denominators, step_sizes)
+        adamw_update(
+            [local_tensor(p) for p in parameters],
+            gradients,
+            averages,
+            square_averages,
+            ages,
+            number_or_tensor(group["lr"]),
+            group["weight_decay"],
+            group["betas"],
+            group["eps"],
+        )
 
-    def _buffers(self, parameters: list[Tensor], name: str) -> list[Tensor]:
-        """The state `name` of each parameter, zeros at first, float32 or wider."""
+    def _buffers(self, parameters: list[Tensor], name: str, widen: bool = True) -> list[Tensor]:
+        """The local state `name` of each parameter, zeros at first, float32 or wider."""
         for parameter in parameters:
             if name not in self.state[parameter]:
-                dtype = torch.promote_types(parameter.dtype, torch.float32)
+                wide = torch.promote_types(parameter.dtype, torch.float32)
+                dtype = wide if widen else parameter.dtype
                 self.state[parameter][name] = torch.zeros_like(parameter, dtype=dtype)
-        return [self.state[parameter][name] for parameter in parameters]
+        return [local_tensor(self.state[parameter][name]) for parameter in parameters]
 
-    def _audit(self, orthogonalised: Counter[Tensor]) -> None:
+    def _all_finite(self, gradients: dict[Tensor, Tensor]) -> bool:
+        """False to skip this step; FloatingPointError if that is the option."""
+        here = list(gradients.values())
+        if not has_non_finite(here, self.process_group):
+            return True
+        if self.non_finite == "error":
+            names = [self._rules[p].name for p in gradients]
+            what = explain_non_finite(names, [local_tensor(p) for p in gradients], here)
+            raise FloatingPointError(
+                f"{what} is not finite; nothing was changed. non_finite='skip' skips such steps"
+            )
+        self.skipped_steps += 1
+        if self.qk_clip is not None:
+            self.qk_clip.forget()
+        return False
+
+    def _planned_exchange(self) -> Exchange | None:
+        """What has to travel between processes, planned at the first step; None if nothing has."""
+        if not self._exchange_is_planned:
+            self._exchange = None
+            if transfers := self._transfers():
+                self._exchange = Exchange(transfers, self.iteration)
+            self._exchange_is_planned = True
+        return self._exchange
+
+    def _transfers(self) -> list[Transfer]:
+        return plan_transfers(self._rules, self._group_of_parameter(), self.share_replicas)
+
+    def _group_of_parameter(self) -> dict[Tensor, dict[str, Any]]:
+        return {parameter: group for group in self.param_groups for parameter in group["params"]}
+
+    def _audit(self, gradients: Iterable[Tensor], statistics: UpdateStatistics) -> None:
         """Compare what passed through Newton-Schulz with the plan, whatever the groups say now."""
-        for parameter, planned in self._planned_matrices.items():
-            if parameter.grad is not None and orthogonalised[parameter] != planned.matrices:
+        for parameter in gradients:
+            planned = self._rules[parameter]
+            if planned.rule == "adamw":
+                continue
+            expected = matrices_touched(planned, local_box(parameter))
+            if statistics.matrices[parameter] != expected:
                 raise RuntimeError(
-                    f"{planned.name}: planned for Muon with {planned.matrices} matrices, but "
-                    f"{orthogonalised[parameter]} were orthogonalised in this step"
+                    f"{planned.name}: planned for Muon with {expected} matrices here, but "
+                    f"{statistics.matrices[parameter]} were orthogonalised in this step"
                 )
 
 
-class _Matrices(NamedTuple):
-    """Views of one parameter, or of some of its stacked matrices, with the short side first."""
-
-    parameter: Tensor
-    weight_NSL: Tensor
-    gradient_NSL: Tensor
-    momentum_NSL: Tensor
-
-
-def _matrices(
-    parameters: list[Tensor], gradients: list[Tensor], momenta: list[Tensor]
-) -> Iterator[_Matrices]:
-    """Each parameter in pieces of at most MAX_BATCH_ELEMENTS elements and at least one matrix."""
-    for tensors in zip(parameters, gradients, momenta, strict=True):
-        rows, columns = tensors[0].shape[-2:]
-        views = [tensor if tensor.ndim == 3 else tensor.unsqueeze(0) for tensor in tensors]
-        if rows > columns:
-            views = [view.mT for view in views]
-        matrices_per_piece = max(1, MAX_BATCH_ELEMENTS // (rows * columns))
-        pieces = [torch.split(view, matrices_per_piece) for view in views]
-        for weight_NSL, gradient_NSL, momentum_NSL in zip(*pieces, strict=True):
-            yield _Matrices(tensors[0], weight_NSL, gradient_NSL, momentum_NSL)
-
-
-def _batches(pieces: Iterable[_Matrices]) -> Iterator[list[_Matrices]]:
-    """The pieces in batches of one shape, device and dtype, of at most MAX_BATCH_ELEMENTS."""
-    filling: dict[tuple[Any, ...], list[_Matrices]] = defaultdict(list)
-    elements: Counter[tuple[Any, ...]] = Counter()
-    for piece in pieces:
-        momentum_NSL = piece.momentum_NSL
-        key = (momentum_NSL.shape[1:], momentum_NSL.device, momentum_NSL.dtype)
-        if filling[key] and elements[key] + momentum_NSL.numel() > MAX_BATCH_ELEMENTS:
-            yield filling.pop(key)
-            elements[key] = 0
-        filling[key].append(piece)
-        elements[key] += momentum_NSL.numel()
-    yield from filling.values()
-
-
-def _plan_group(group: dict[str, Any], first_index: int) -> list[tuple[ParameterRule, Tensor]]:
-    """The rule of each parameter of a group that requires a gradient, in order."""
-    members = group["params"]
-    members = [members] if isinstance(members, Tensor) else list(members)
-    named = bool(members) and isinstance(members[0], tuple)
-    pairs: list[tuple[str, Tensor]] = (
-        members if named else [(f"parameter {i}", p) for i, p in enumerate(members, first_index)]
-    )
-    pairs = [(name, parameter) for name, parameter in pairs if parameter.requires_grad]
-    if "rule" in group:
-        plan = [
-            ParameterRule(name, tuple(p.shape), group["rule"], "set by its group")
-            for name, p in pairs
-        ]
-    elif named:
-        plan = plan_parameters(pairs)
-    else:
-        plan = [plan_by_shape(name, parameter) for name, parameter in pairs]
-    return [(planned, parameter) for planned, (_, parameter) in zip(plan, pairs, strict=True)]
+# What copies and pickles take along; the rest is planned anew.
+_COPIED = (
+    "_rules",
+    "iteration",
+    "non_finite",
+    "share_replicas",
+    "process_group",
+    "measure_orthogonality",
+    "skipped_steps",
+    "qk_clip",
+)

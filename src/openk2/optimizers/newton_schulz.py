@@ -6,46 +6,122 @@ accelerator; an odd polynomial of M changes the singular values, leaves U and V 
 of matrix products that run in bfloat16.
 
     X = M / ||M||_F                      all singular values in [0, 1]; transposed if M is tall
-    five times:
+    for (a, b, c) of each step:
         A = X X^T                        [short, short]
         B = b A + c A A
         X = a X + B X                    each singular value s -> a s + b s^3 + c s^5
 
-(a, b, c) = (3.4445, -4.7750, 2.0315) has the steepest slope at zero, so small singular values rise
-by up to 3.4445^5 = 485; the price is that they end in about [0.68, 1.13] instead of at 1.
+K2's (3.4445, -4.7750, 2.0315), five times, lifts small singular values by up to 485; the price is
+that they end in about [0.68, 1.13] instead of at 1 (`openk2.optimizers.coefficients` has others).
 
-Source: paper section 2.1 with Moonlight (arXiv 2502.16982) section 2; coefficients from Keller
-Jordan's Muon. Shape letters: N matrices, S short side, L long side.
+The Gram form does the same on [short, short] matrices alone. All steps are polynomials of the first
+A, so they commute: with P = a I + b A + c A A,
+
+    X_k = Q_k X,   A_k = Q_k A Q_k       Q_0 = I
+    Q_{k+1} = P_k Q_k,   A_{k+1} = P_k A_k P_k
+
+and X is read twice in all, not ten times. What it costs is accuracy: A is known to the unit
+roundoff u only, and each update multiplies what that leaves at small singular values by a^2; once
+it nears one, the polynomial diverges. So the form restarts, i.e. forms X_k and a fresh A, before
+u a_1^2 a_2^2 ... exceeds `RESTART_NOISE`. In float32 that is never for K2's five steps; in bfloat16
+u exceeds it alone, every step would restart, and the Gram form is the standard one. (Letting it run
+two steps in bfloat16 is faster for wide matrices and three times less orthogonal.)
+
+Source: paper section 2.1 with Moonlight (arXiv 2502.16982) section 2; Gram form and restarts after
+Dao-AILab's Gram Newton-Schulz. Shape letters: N matrices, S short side, L long side.
 """
 
+from collections.abc import Sequence
 from functools import cache
+from math import frexp, prod
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["COEFFICIENTS", "iteration_dtype", "newton_schulz"]
+from openk2.kernels.symmetric_matmul import symmetric_matmul
+from openk2.optimizers.coefficients import COEFFICIENTS
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+__all__ = [
+    "GRAM_GAIN",
+    "RESTART_NOISE",
+    "Form",
+    "choose_form",
+    "iteration_dtype",
+    "newton_schulz",
+    "newton_schulz_flops",
+]
+
+Form = Literal["standard", "gram"]
+Steps = Sequence[tuple[float, float, float]]
+
+# Measured on matrices whose singular values fall to 1e-6: up to here the Gram form in float32
+# leaves the error in orthogonality where the standard form has it, in five digits.
+RESTART_NOISE = 2.0**-8
+
+# Products of small square matrices run slower than wide ones: measured on a CPU in float32, the
+# Gram form wins from long = 2 short on, where it has 0.84 of the operations, not at once.
+GRAM_GAIN = 0.9
 
 
-def newton_schulz(matrices: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -> Tensor:
+@torch.no_grad()
+def newton_schulz(
+    matrices: Tensor,
+    coefficients: Steps = COEFFICIENTS["k2"],
+    dtype: torch.dtype | None = None,
+    form: Form | Literal["auto"] = "auto",
+) -> Tensor:
     """Orthogonalise each matrix of `matrices` [..., rows, columns]; the input is not changed.
 
     The result has the same shape and depends on the direction of a matrix only, not on its scale;
-    a zero matrix gives zeros. It comes in `dtype`, the dtype of the iteration (default:
-    `iteration_dtype`), while the normalisation runs in float32, or in float64 for float64 input.
+    a zero matrix gives zeros, and one with an infinity or a NaN gives NaN, alone in its batch. It
+    comes in `dtype`, the dtype of the iteration (default: `iteration_dtype`). The input is cast to
+    it before anything else, so whoever sends matrices in `dtype` loses nothing.
+
+    `coefficients` are (a, b, c) of each step; "auto" is the faster form (`choose_form`). ValueError
+    for float16, whose range a gradient leaves.
     """
     dtype = dtype or iteration_dtype(matrices.device, matrices.dtype)
-    a, b, c = COEFFICIENTS
-    tall = matrices.shape[-2] > matrices.shape[-1]
-    X = _normalised(matrices.mT if tall else matrices).to(dtype)
-    X_NSL = X.reshape(-1, *X.shape[-2:])
-    for _ in range(steps):
-        A_NSS = torch.bmm(X_NSL, X_NSL.mT)
-        B_NSS = torch.baddbmm(A_NSS, A_NSS, A_NSS, beta=b, alpha=c)
-        X_NSL = torch.baddbmm(X_NSL, B_NSS, X_NSL, beta=a)
-    orthogonal = X_NSL.reshape(X.shape)
-    return orthogonal.mT if tall else orthogonal
+    if dtype == torch.float16:
+        raise ValueError("Newton-Schulz in float16 is not supported; take bfloat16 or float32")
+    *batch, rows, columns = matrices.shape
+    M = matrices.to(dtype).reshape(prod(batch), rows, columns)
+    X = _normalised(M)
+    X_NSL = (X.mT if rows > columns else X).contiguous()
+    if form == "auto":
+        form = choose_form(min(rows, columns), max(rows, columns), coefficients, dtype)
+    X_NSL = _gram(X_NSL, coefficients) if form == "gram" else _standard(X_NSL, coefficients)
+    return (X_NSL.mT if rows > columns else X_NSL).reshape(matrices.shape)
+
+
+def choose_form(short: int, long: int, coefficients: Steps, dtype: torch.dtype) -> Form:
+    """The faster form on matrices of these sides, by operations and the restarts in `dtype`."""
+    steps, restarts = len(coefficients), len(_segments(coefficients, dtype)) - 1
+    gram = newton_schulz_flops(short, long, steps, "gram", restarts)
+    standard = newton_schulz_flops(short, long, steps, "standard")
+    return "gram" if gram < GRAM_GAIN * standard else "standard"
+
+
+def newton_schulz_flops(
+    rows: int,
+    columns: int,
+    steps: int = 5,
+    form: Form = "standard",
+    restarts: int = 0,
+    symmetric: bool = False,
+) -> float:
+    """Floating-point operations on one matrix [rows, columns]; a multiply-add is two.
+
+    Of `form`, the Gram form with `restarts`; `symmetric` counts half of a product whose result is
+    symmetric, as a kernel that computes one triangle does (`openk2.kernels.symmetric_matmul`).
+    """
+    short, long = sorted((rows, columns))
+    half = 0.5 if symmetric else 1.0
+    segments = steps if form == "standard" else 1 + restarts
+    # Per segment X X^T and Q X; per step A A; per step but the first of its segment P Q and P A P.
+    wide = segments * (1 + half)
+    square = half * (steps + 3 * (steps - segments))
+    return 2.0 * short**2 * (wide * long + square * short)
 
 
 def iteration_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
@@ -53,7 +129,7 @@ def iteration_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
 
     bfloat16 where the hardware multiplies it natively, float32 elsewhere (emulated bfloat16 is
     slower than float32); float64 stays float64, for comparisons. Never float16, which CPUs multiply
-    several times slower than float32.
+    several times slower than float32, and whose range ends at 65504.
     """
     if dtype == torch.float64:
         return torch.float64
@@ -62,14 +138,85 @@ def iteration_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     return torch.float32
 
 
-def _normalised(matrices: Tensor) -> Tensor:
-    """Each matrix over its Frobenius norm, safe from 1e-38 to 1e38 because squares never over- or
-    underflow: divided by its largest entry first, a matrix that is not zero has norm >= 1."""
-    matrices = matrices.to(torch.promote_types(matrices.dtype, torch.float32))
-    largest = matrices.abs().amax(dim=(-2, -1), keepdim=True)
-    scaled = matrices / torch.where(largest > 0, largest, 1.0)
-    norm = torch.linalg.vector_norm(scaled, dim=(-2, -1), keepdim=True)
-    return scaled.div_(norm.clamp_(min=1.0))
+def _normalised(M: Tensor) -> Tensor:
+    """Each matrix of M [N, rows, columns] over its Frobenius norm, as a new tensor.
+
+    torch sums the squares of bfloat16 in float32, which they leave beyond 2^+-64. Matrices whose
+    norm comes near that are shifted by a power of two, exactly, and their norm is taken again.
+    """
+    _, exponent = frexp(torch.finfo(M.dtype).max)  # 128; 1024 for float64
+    shift = 2.0 ** (exponent * 3 // 4)
+    norm = torch.linalg.vector_norm(M, dim=(-2, -1), keepdim=True)
+    scale = torch.ones_like(norm)
+    scale.masked_fill_(norm < 2.0 ** (-exponent * 5 // 16), shift)
+    scale.masked_fill_(norm > 2.0 ** (exponent * 15 // 32), 1 / shift)
+    # Whether there are any is free to ask on a CPU; elsewhere the host would wait for the answer.
+    if M.device.type != "cpu" or bool((scale != 1).any()):
+        M = M * scale
+        norm = torch.linalg.vector_norm(M, dim=(-2, -1), keepdim=True)
+    return torch.div(M, norm.masked_fill_(norm == 0, 1))
+
+
+def _standard(X_NSL: Tensor, coefficients: Steps) -> Tensor:
+    """The iteration on X itself. Overwrites X_NSL."""
+    N, S, _ = X_NSL.shape
+    A_NSS, B_NSS = X_NSL.new_empty(2, N, S, S)
+    # Stacks above 32 MiB are mapped and cleared anew by every allocation on a CPU: a fifth of the
+    # time, if each step took a new one.
+    spare_NSL = torch.empty_like(X_NSL)
+    for a, b, c in coefficients:
+        symmetric_matmul(X_NSL, out=A_NSS)
+        symmetric_matmul(A_NSS, addend=A_NSS, beta=b, alpha=c, out=B_NSS)
+        torch.baddbmm(X_NSL, B_NSS, X_NSL, beta=a, out=spare_NSL)
+        X_NSL, spare_NSL = spare_NSL, X_NSL
+    return X_NSL
+
+
+def _gram(X_NSL: Tensor, coefficients: Steps) -> Tensor:
+    """The iteration on A and Q, with restarts. Overwrites X_NSL."""
+    for segment in _segments(coefficients, X_NSL.dtype):
+        if len(segment) == 1:
+            X_NSL = _standard(X_NSL, segment)
+            continue
+        A_NSS = symmetric_matmul(X_NSL)
+        Q_NSS = P_NSS = _polynomial(A_NSS, *segment[0])
+        for step in segment[1:]:
+            A_NSS = symmetric_matmul(P_NSS, symmetric_matmul(P_NSS, A_NSS))
+            P_NSS = _polynomial(A_NSS, *step)
+            Q_NSS = symmetric_matmul(P_NSS, Q_NSS)
+        X_NSL = torch.bmm(Q_NSS, X_NSL)
+    return X_NSL
+
+
+def _polynomial(A_NSS: Tensor, a: float, b: float, c: float) -> Tensor:
+    """P = a I + b A + c A A."""
+    P_NSS = symmetric_matmul(A_NSS, addend=A_NSS, beta=b, alpha=c)
+    P_NSS.diagonal(dim1=-2, dim2=-1).add_(a)
+    return P_NSS
+
+
+def _segments(coefficients: Steps, dtype: torch.dtype) -> list[list[tuple[float, float, float]]]:
+    """The steps from one restart of the Gram form to the next."""
+    segments: list[list[tuple[float, float, float]]] = []
+    noise = RESTART_NOISE
+    for step in coefficients:
+        if noise >= RESTART_NOISE:
+            segments.append([])
+            noise = _roundoff(dtype)
+        segments[-1].append(step)
+        noise *= max(1.0, step[0] ** 2)
+    return segments
+
+
+def _roundoff(dtype: torch.dtype) -> float:
+    """The largest relative error of one rounding in a matrix product of `dtype`."""
+    settings = (
+        torch.backends.mkldnn.matmul.fp32_precision,  # type: ignore[attr-defined]
+        torch.backends.cuda.matmul.fp32_precision,
+    )
+    if dtype == torch.float32 and not {"tf32", "bf16"}.isdisjoint(settings):
+        dtype = torch.bfloat16  # float32 products are computed in something as coarse
+    return torch.finfo(dtype).eps / 2
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Hand-written device code, each piece beside the torch expression that it equals."""

@@ -1,0 +1,49 @@
+"""Gradients that are infinite or no numbers, found before they touch anything."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, distributed
+
+__all__ = ["NonFinite", "explain_non_finite", "has_non_finite"]
+
+NonFinite = Literal["error", "skip", "ignore"]
+
+
+def has_non_finite(tensors: Sequence[Tensor], process_group: Any = None) -> bool:
+    """Whether any tensor, on any process of the group, holds an infinity or a NaN.
+
+    One pass over the tensors, one all-reduce of one number, and the host waits for the answer.
+    """
+    norms = _largest(tensors)
+    finite = torch.isfinite(torch.stack(norms)).all() if norms else torch.tensor(True)
+    if distributed.is_available() and distributed.is_initialized():
+        device = tensors[0].device if tensors else "cpu"
+        bad = (~finite).to(device=device, dtype=torch.float32)
+        distributed.all_reduce(bad, op=distributed.ReduceOp.MAX, group=process_group)
+        return bool(bad)
+    return not bool(finite)
+
+
+def explain_non_finite(
+    names: Sequence[str], weights: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> str:
+    """Which gradients are not finite, and which parameters were so before, for an error."""
+    parts = []
+    for kind, tensors in (("gradient", gradients), ("parameter", weights)):
+        bad = [
+            name
+            for name, tensor in zip(names, tensors, strict=True)
+            if tensor.numel() and not bool(torch.isfinite(tensor).all())
+        ]
+        if bad:
+            more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+            parts.append(f"the {kind} of {', '.join(bad[:3])}{more}")
+    return " and ".join(parts) or "a gradient on another process"
+
+
+def _largest(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The largest magnitude of each tensor, which cannot overflow as a sum would."""
+    filled = [tensor for tensor in tensors if tensor.numel()]
+    return list(torch._foreach_norm(filled, float("inf"))) if filled else []

@@ -1,0 +1,76 @@
+"""Whether a state dict belongs to an optimizer, said before anything is changed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+__all__ = ["STATE_OF_RULE", "check_state_dict", "copied_state"]
+
+# What the optimizer keeps of each parameter, by its rule.
+STATE_OF_RULE = {"muon": {"momentum_buffer"}, "adamw": {"step", "exp_avg", "exp_avg_sq"}}
+
+
+def check_state_dict(
+    state_dict: Mapping[str, Any], param_groups: Sequence[Mapping[str, Any]]
+) -> None:
+    """ValueError, naming the first parameter that differs, unless the state is one for the groups.
+
+    torch compares the sizes of the groups and nothing else, so the state of another model of as
+    many parameters would load, and the next step fail or, worse, not fail.
+    """
+    saved_groups = state_dict["param_groups"]
+    if len(saved_groups) != len(param_groups):
+        raise ValueError(
+            f"the state dict has {len(saved_groups)} parameter groups, the optimizer "
+            f"{len(param_groups)}; it belongs to another model or other options"
+        )
+    for number, (saved, group) in enumerate(zip(saved_groups, param_groups, strict=True)):
+        names = group["param_names"]
+        saved_names = saved.get("param_names", names)
+        if len(saved["params"]) != len(names) or saved_names != names:
+            differ = [(a, b) for a, b in zip(saved_names, names, strict=False) if a != b]
+            first = differ[0] if differ else (len(saved["params"]), len(names))
+            raise ValueError(
+                f"the state dict is of another model: group {number} has {first[0]} where the "
+                f"optimizer has {first[1]}"
+            )
+        if saved.get("rule", group["rule"]) != group["rule"]:
+            raise ValueError(
+                f"group {number} ({names[0]}, ...) was saved under the rule '{saved['rule']}', the "
+                f"optimizer plans '{group['rule']}'"
+            )
+        for key, name, parameter in zip(saved["params"], names, group["params"], strict=True):
+            _check_state(state_dict["state"].get(key, {}), name, parameter, group["rule"])
+
+
+def _check_state(state: Mapping[str, Any], name: str, parameter: Tensor, rule: str) -> None:
+    if state and set(state) != STATE_OF_RULE[rule]:
+        raise ValueError(
+            f"{name}: the state dict holds {sorted(state)}, the rule '{rule}' keeps "
+            f"{sorted(STATE_OF_RULE[rule])}"
+        )
+    for key, value in state.items():
+        expected = [] if key == "step" else list(parameter.shape)
+        if list(value.shape) != expected or not value.is_floating_point():
+            raise ValueError(
+                f"{name}: {key} is {value.dtype} {list(value.shape)} in the state dict, the "
+                f"parameter makes it {expected}"
+            )
+        if key != "step" and isinstance(value, DTensor) != isinstance(parameter, DTensor):
+            raise ValueError(
+                f"{name}: {key} and the parameter are not sharded alike; load through "
+                "torch.distributed.checkpoint, which reshards"
+            )
+
+
+def copied_state(value: Tensor, parameter: Tensor, name: str) -> Tensor:
+    """A state tensor on the parameter's device, in its own dtype, sharing no memory."""
+    if name == "step":
+        return value.to("cpu", copy=True)
+    if isinstance(value, DTensor):
+        copied = value.detach().clone()
+        return copied
+    return value.to(parameter.device, copy=True, memory_format=torch.preserve_format)

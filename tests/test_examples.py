@@ -1,0 +1,35 @@
+"""The examples run from end to end, at a size of seconds, and say what they promise."""
+
+import math
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.mark.parametrize("optimizer", [[], ["--adamw"]])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma", "deepseek_v3"])
+@pytest.mark.filterwarnings("ignore:QK-Clip. in . layers")
+def test_muonclip_any_model(
+    family: str,
+    optimizer: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    script = str(EXAMPLES / "muonclip_any_model.py")
+    flags = ["--steps", "3", "--tau", "0.1", "--family", family, *optimizer]
+    monkeypatch.setattr("sys.argv", [script, *flags])
+    with torch.random.fork_rng():
+        runpy.run_path(script, run_name="__main__")
+    printed = capsys.readouterr().out
+    planned = re.search(r"muon [\d,]+ elements, adamw [\d,]+ elements", printed)
+    assert (planned is None) == bool(optimizer)
+    steps = [line.split() for line in printed.split("heads clipped\n")[1].splitlines()]
+    assert [int(line[0]) for line in steps] == [1, 3]
+    losses = [float(line[1]) for line in steps]
+    assert losses[1] < losses[0] == pytest.approx(math.log(256), abs=0.2)
+    assert float(steps[0][2]) > 0.1 and int(steps[0][3]) > 0
