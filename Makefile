@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PEERS := .venv/.installed-peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: quickstart setup lint test test-slow bench clean
@@ -35,7 +36,12 @@ test: lint
 test-slow: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'slow or crash' --timeout 1800
 
-bench: $(INSTALLED)
+# Without their dependencies: some of them would replace torch.
+$(PEERS): benchmarks/peers.txt $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-deps --requirement benchmarks/peers.txt
+	@touch $@
+
+bench: $(PEERS)
 	$(BIN)/python -m benchmarks
 
 clean:

@@ -11,7 +11,15 @@ from benchmarks.table import Table
 from benchmarks.timing import DEFAULT_ROUNDS, LEAST_ROUNDS
 from openk2.core.device import Machine, limit_spinning, probe_machine
 
-NAMES = ("train_step", "experts", "nano_against_stock", "command_start")
+NAMES = (
+    "train_step",
+    "experts",
+    "optimizer_step",
+    "expert_stacks_step",
+    "qk_clip_cost",
+    "nano_against_stock",
+    "command_start",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,6 +113,18 @@ def _run(name: str, options: argparse.Namespace) -> list[Table]:
         from benchmarks import train_step
 
         return train_step.run(options.rounds)
+    if name == "optimizer_step":
+        from benchmarks import optimizer_step
+
+        return optimizer_step.run(options.rounds)
+    if name == "expert_stacks_step":
+        from benchmarks import expert_stacks_step
+
+        return expert_stacks_step.run(options.rounds)
+    if name == "qk_clip_cost":
+        from benchmarks import qk_clip_cost
+
+        return qk_clip_cost.run(max(options.rounds, qk_clip_cost.ROUNDS))
     from benchmarks import nano_against_stock
 
     return nano_against_stock.run(

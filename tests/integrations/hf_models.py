@@ -1,8 +1,7 @@
-"""Tiny random models of transformers, and S_max of them in float64 by way of transformers alone."""
+"""Tiny random models of transformers, and their S_max in float64 by transformers alone."""
 
 import copy
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +9,8 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.modeling_utils import AttentionInterface
+
+from openk2.optimizers import AttentionClipTarget, find_clip_targets
 
 HEADS, WINDOW, VOCABULARY = 4, 5, 97
 
@@ -138,19 +139,26 @@ def tokens(rows: int = 2, length: int = 12, seed: int = 0) -> Tensor:
     )
 
 
+def sliding_window(layer: nn.Module) -> int | None:
+    """The sliding window of a layer of the models with one."""
+    if type(layer).__name__ in ("MistralAttention", "Starcoder2Attention"):
+        return layer.config.sliding_window
+    return getattr(layer, "sliding_window", None)
+
+
 def reference_max_logits(
     model: nn.Module,
     input_ids: Tensor,
     *,
     visible_BTT: Tensor | None = None,
-    window: Callable[[nn.Module], int | None] = lambda layer: None,
+    is_causal: bool = True,
     **inputs: Tensor,
 ) -> Tensor:
     """S_max [layers, heads] in float64, from the queries and keys that transformers computes.
 
     A copy of the model runs with an attention function of ours that attends as "eager" does and
-    notes the logits; what is visible is built here from positions (causal, `window` of the layer,
-    and `visible_BTT` besides).
+    notes the logits; what is visible is built here from positions: causal, within the layer's
+    sliding window, and as `visible_BTT` says besides.
     """
     copied = copy.deepcopy(model).to(torch.float64).eval()
     for module in copied.modules():
@@ -158,7 +166,7 @@ def reference_max_logits(
     largest: list[Tensor] = []
     length = input_ids.shape[1]
     position = torch.arange(length)
-    causal_TT = position[:, None] >= position
+    causal_TT = (position[:, None] >= position) | (not is_causal)
 
     def spy(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, mask: Any, **options: Any) -> Any:
         shared = q.shape[1] // k.shape[1]
@@ -166,7 +174,7 @@ def reference_max_logits(
         seen = causal_TT[None].expand(len(q), -1, -1)
         if visible_BTT is not None:
             seen = seen & visible_BTT
-        if (size := window(module)) is not None:
+        if (size := sliding_window(module)) is not None:
             seen = seen & (position[:, None] - position < size)
         logits = (logits * options["scaling"]).masked_fill(~seen[:, None], -torch.inf)
         largest.append(logits.amax((0, 2, 3)))
@@ -186,3 +194,25 @@ def reference_max_logits(
         del AttentionInterface._global_mapping["spy"]
         del AttentionMaskInterface._global_mapping["spy"]
     return torch.stack(largest)
+
+
+def train_pass(
+    model: PreTrainedModel, input_ids: Tensor, labels: Tensor | None = None, **inputs: Any
+) -> tuple[Tensor, Tensor]:
+    """The loss and all gradients as one vector; leaves no gradients behind."""
+    loss = model(input_ids, labels=input_ids if labels is None else labels, **inputs).loss
+    loss.backward()
+    gradients = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    model.zero_grad()
+    return loss.detach(), gradients
+
+
+def observed(model: nn.Module, tau: float, **options: Any) -> list[AttentionClipTarget]:
+    targets = find_clip_targets(model, **options)
+    for target in targets:
+        target.observe_max_logits(tau)
+    return targets
+
+
+def max_logits(targets: list[AttentionClipTarget]) -> Tensor:
+    return torch.stack([target.max_logits() for target in targets])

@@ -142,6 +142,17 @@ def test_max_logits_equal_the_definition(path: str, monkeypatch: pytest.MonkeyPa
     assert heads_measured == set(expected)
 
 
+def test_exact_measuring_needs_neither_training_nor_a_threshold() -> None:
+    module = layer().eval()
+    x, documents = inputs()
+    module.observe_max_logits(1e9)
+    module.measure_exactly = True
+    with torch.inference_mode():
+        module(x, rotary_turns(CONFIG, documents.positions_BT), documents)
+        exact = naive_max_logits(module, x, STARTS)
+    assert torch.allclose(module.max_logits().double(), exact, rtol=1e-6)
+
+
 def test_max_logits_accumulate_over_micro_batches_and_ignore_evaluation() -> None:
     module = layer()
     x, documents = inputs()

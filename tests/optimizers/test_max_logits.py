@@ -72,7 +72,7 @@ TAU = 2.0
 
 
 def clipped(rank: int | None) -> list[Tensor]:
-    """Query and key weights after a clip; with a rank, of a process that holds half of the heads."""
+    """Query and key weights after a clip; with a rank, of a process that holds half the heads."""
     attention = PlainAttention(4, 2, gqa="group")
     x = micro_batches(0)[0]
     q, k, _ = (heads.detach() for heads in attention.queries_keys_values(x))

@@ -169,7 +169,7 @@ def test_the_memory_cap_changes_batches_but_not_results(
         sizes.append(matrices.numel() if len(matrices) > 1 else 0)
         return newton_schulz(matrices, steps, dtype)
 
-    monkeypatch.setattr(muon_update, "MAX_BATCH_ELEMENTS", limit)
+    monkeypatch.setattr(muon_update, "CPU_BATCH_ELEMENTS", limit)
     monkeypatch.setattr(muon_update, "newton_schulz", record)
     optimizer = MuonClipOptimizer.from_model(model, lr=0.1, qk_clip_threshold=1.0)
     run(optimizer, model, range(1, 3))
@@ -188,7 +188,7 @@ def test_batches_are_filled_to_the_cap_with_matrices_of_one_dtype(
         batches.append((len(matrices), matrices.dtype))
         return newton_schulz(matrices, steps, dtype)
 
-    monkeypatch.setattr(muon_update, "MAX_BATCH_ELEMENTS", 2 * 12)
+    monkeypatch.setattr(muon_update, "CPU_BATCH_ELEMENTS", 2 * 12)
     monkeypatch.setattr(muon_update, "newton_schulz", record)
     dtypes = [torch.float32] * 3 + [torch.float64] + [torch.float32] * 2
     parameters = [nn.Parameter(torch.randn(3, 4, dtype=dtype)) for dtype in dtypes]

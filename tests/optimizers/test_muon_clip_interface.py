@@ -114,7 +114,7 @@ def test_the_audit_names_a_parameter_that_left_its_group() -> None:
 def test_the_audit_counts_every_expert(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SmallModel(0)
     optimizer = MuonClipOptimizer.from_model(model)
-    monkeypatch.setattr(muon_update, "MAX_BATCH_ELEMENTS", 40)
+    monkeypatch.setattr(muon_update, "CPU_BATCH_ELEMENTS", 40)
     batches = muon_update._batches
 
     def lossy(pieces: object) -> object:

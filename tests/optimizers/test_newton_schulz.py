@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -166,6 +168,21 @@ def test_what_is_sent_in_the_dtype_of_the_iteration_loses_nothing(
     matrices = random_matrices(3, 10, 17).mul(2000).to(source)
     sent = matrices.to(dtype)
     assert torch.equal(newton_schulz(matrices, dtype=dtype), newton_schulz(sent, dtype=dtype))
+
+
+@pytest.mark.parametrize("form", ["standard", "gram"])
+@pytest.mark.parametrize("shape", [(7, 5, 8), (7, 8, 5)])
+def test_a_stack_in_parts_is_the_same_stack(
+    shape: tuple[int, ...], form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrices = random_matrices(*shape)
+    for steps in (coefficients("k2"), coefficients("deepseek_v4")):
+        expected = newton_schulz(matrices, steps, form=form)
+        for elements in (1, 3 * 40):
+            with monkeypatch.context() as patch:
+                patch.setattr(sys.modules[newton_schulz.__module__], "CPU_ELEMENTS", elements)
+                result = newton_schulz(matrices, steps, form=form)
+            torch.testing.assert_close(result, expected, rtol=0, atol=1e-12)
 
 
 def test_layout_in_memory_does_not_matter() -> None:

@@ -280,8 +280,7 @@ def _attend(
         bound_BHT = None
     if bound_BHT is None:
         bound_BHT = _norm_bound(q, k, scale)
-    with torch.autocast(q.device.type, enabled=False):
-        target.report(q, k, scale, is_causal=is_causal, mask=mask, log_sum_exp_BHT=bound_BHT)
+    target.report(q, k, scale, is_causal=is_causal, mask=mask, log_sum_exp_BHT=bound_BHT)
     return result
 
 

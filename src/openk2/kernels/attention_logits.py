@@ -11,6 +11,8 @@ Shape letters: B batch, T queries, S keys, H query heads, G key heads (H / G hea
 Q query and key width, V value width.
 """
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -123,12 +125,9 @@ def exact_max_logits(
     waits once, to learn which heads exceed the threshold.
     """
     if q_BHTQ.device.type == "cuda" and q_BHTQ.dtype != torch.float64:
-        try:
-            from openk2.kernels.max_logits_triton import max_logits
-        except ImportError:
-            pass
-        else:
-            return max_logits(q_BHTQ, k_BGSQ, scale, is_causal, mask, bound_H, threshold)
+        kernel = _triton_kernel()
+        if kernel is not None:
+            return kernel(q_BHTQ, k_BGSQ, scale, is_causal, mask, bound_H, threshold)
     if bound_H is None or threshold is None:
         heads_H = torch.arange(q_BHTQ.shape[1], device=q_BHTQ.device)
         return _max_logits(q_BHTQ, k_BGSQ, scale, is_causal, mask, heads_H)
@@ -138,6 +137,15 @@ def exact_max_logits(
         return largest_H
     measured = _max_logits(q_BHTQ, k_BGSQ, scale, is_causal, mask, exceeding)
     return largest_H.index_copy(0, exceeding, measured)
+
+
+@cache
+def _triton_kernel() -> Callable[..., Tensor] | None:
+    try:
+        from openk2.kernels.max_logits_triton import max_logits
+    except ImportError:
+        return None
+    return max_logits
 
 
 def _max_logits(
@@ -161,7 +169,8 @@ def _max_logits(
         for start in range(0, queries, rows):
             stop = min(start + rows, queries)
             seen = min(stop, keys) if is_causal else keys
-            logits = q[:, :, start:stop] @ k[:, :, :seen].mT
+            with torch.autocast(q.device.type, enabled=False):
+                logits = q[:, :, start:stop] @ k[:, :, :seen].mT
             if is_causal:
                 hidden = torch.ones(logits.shape[2:], dtype=torch.bool, device=q.device)
                 logits.masked_fill_(hidden.triu_(start + 1), -torch.inf)

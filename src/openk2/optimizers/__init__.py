@@ -3,9 +3,12 @@
 from openk2.optimizers.clip_targets import (
     AttentionClipTarget,
     find_clip_targets,
+    fused_head_matrices,
+    fused_query_key_value_rows,
     norm_gain_rows,
     query_key_rows,
 )
+from openk2.optimizers.coefficients import COEFFICIENTS, coefficients, singular_value_range
 from openk2.optimizers.muon_clip import MuonClipOptimizer
 from openk2.optimizers.newton_schulz import newton_schulz
 from openk2.optimizers.param_plan import ParameterRule, plan_parameters
@@ -18,12 +21,17 @@ __all__ = [
     "QKClip",
     "AttentionClipTarget",
     "query_key_rows",
+    "fused_query_key_value_rows",
+    "fused_head_matrices",
     "norm_gain_rows",
     "find_clip_targets",
     "ParameterRule",
     "plan_parameters",
     "format_plan",
     "newton_schulz",
+    "COEFFICIENTS",
+    "coefficients",
+    "singular_value_range",
     "gather_max_logits",
     "clip_factors",
     "warmup_stable_decay",

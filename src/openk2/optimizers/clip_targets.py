@@ -74,6 +74,9 @@ class AttentionClipTarget(nn.Module):
                 ...
                 self.qk_clip.report(q, k, scale, is_causal=True)
 
+    With the log-sum-exp that `kernels.attention_logits.attention_with_log_sum_exp` returns beside
+    its output, a report costs next to nothing while no head exceeds the threshold.
+
     It holds no parameters and adds nothing to the state dict. `rows` say what to scale (see
     `query_key_rows`); `matrices` how fused or per-head weights split. `query` is the projection
     whose rows are the query heads, which says which heads are here under tensor parallelism

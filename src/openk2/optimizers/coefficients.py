@@ -8,7 +8,7 @@ the error that is left at one. `singular_value_range` and `slope_at_zero` measur
 | k2            | 5     | 485        | [0.682, 1.134]    | Keller Jordan's Muon; Moonlight, K2     |
 | quintic       | 5     | 493        | [0.978, 1.032]    | Jiacheng You; modded-nanogpt            |
 | polar_express | 5     | 976        | [0.870, 1.124]    | Amsel et al., arXiv 2505.16932          |
-| cans          | 5     | 1049       | [0.884, 1.120]    | Grishina et al., arXiv 2506.10935       |
+| cans          | 5     | 998        | [0.861, 1.113]    | Grishina et al., arXiv 2506.10935       |
 | deepseek_v4   | 10    | 79263      | [1.000, 1.001]    | 8 steps of k2, then 2 that converge     |
 """
 

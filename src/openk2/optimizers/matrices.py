@@ -15,13 +15,12 @@ from openk2.optimizers.layout import Box, Holder
 from openk2.optimizers.param_plan import ParameterRule
 
 __all__ = [
+    "Geometry",
     "Matrix",
-    "Region",
     "cut_matrices",
-    "matrices_touched",
+    "geometry",
     "stacked",
     "stacked_box",
-    "whole_regions",
 ]
 
 
@@ -34,7 +33,9 @@ class Region(NamedTuple):
 
     def view(self, tensor: Tensor) -> Tensor:
         """[matrices, rows, columns] of a parameter's local part, sharing memory."""
-        blocks = stacked(tensor)[:, self.first_row : self.first_row + self.matrices * self.rows]
+        blocks, length = stacked(tensor), self.matrices * self.rows
+        if blocks.shape[1] != length:
+            blocks = blocks[:, self.first_row : self.first_row + length]
         if self.matrices == 1:
             return blocks
         blocks = blocks.unflatten(1, (self.matrices, self.rows))
@@ -42,6 +43,17 @@ class Region(NamedTuple):
         entries, count, rows, columns = blocks.shape
         merged: Tensor = blocks.view(entries * count, rows, columns) if entries > 1 else blocks[0]
         return merged
+
+
+class Geometry(NamedTuple):
+    """What a process holds of a parameter: its box, the whole matrices in it, and how many more.
+
+    `touched` counts all matrices that have an element here, whole or cut.
+    """
+
+    box: Box
+    regions: tuple[Region, ...]
+    touched: int
 
 
 class Matrix(NamedTuple):
@@ -59,6 +71,11 @@ class Matrix(NamedTuple):
         )
 
 
+def geometry(planned: ParameterRule, box: Box) -> Geometry:
+    """Everything about the part `box` of a parameter that stays the same from step to step."""
+    return Geometry(box, tuple(_whole_regions(planned, box)), _matrices_touched(planned, box))
+
+
 def stacked(tensor: Tensor) -> Tensor:
     """A matrix as a stack of one; a stack as it is."""
     return tensor if tensor.ndim == 3 else tensor.unsqueeze(0)
@@ -69,7 +86,7 @@ def stacked_box(box: Box) -> Box:
     return box if len(box) == 3 else ((0, 1), *box)
 
 
-def whole_regions(planned: ParameterRule, box: Box) -> list[Region]:
+def _whole_regions(planned: ParameterRule, box: Box) -> list[Region]:
     """The matrices that lie entirely within `box`, the part of the parameter that is here."""
     (first, last), (top, bottom), columns = stacked_box(box)
     if first == last or columns != (0, planned.shape[-1]):
@@ -106,7 +123,7 @@ def cut_matrices(planned: ParameterRule, parts: Sequence[Holder]) -> list[Matrix
     return cut
 
 
-def matrices_touched(planned: ParameterRule, box: Box) -> int:
+def _matrices_touched(planned: ParameterRule, box: Box) -> int:
     """How many matrices have an element in `box`."""
     (first, last), (top, bottom), (left, right) = stacked_box(box)
     if right <= left:

@@ -31,7 +31,7 @@ from openk2.optimizers.clip_targets import find_clip_targets
 from openk2.optimizers.diagnostics import StepDiagnostics
 from openk2.optimizers.group_options import check_options
 from openk2.optimizers.layout import local_box, local_gradient, local_tensor
-from openk2.optimizers.matrices import matrices_touched
+from openk2.optimizers.matrices import Geometry, geometry
 from openk2.optimizers.muon_update import (
     Iteration,
     MuonParameter,
@@ -131,6 +131,7 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
         }
         check_options(defaults)
         self._rules: dict[Tensor, ParameterRule] = {}
+        self._geometry: dict[Tensor, Geometry] = {}
         self._exchange: Exchange | None = None
         self._exchange_is_planned = False
         self.iteration = Iteration(newton_schulz_dtype, compile)
@@ -222,18 +223,15 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
         statistics = UpdateStatistics(measure_orthogonality=self.measure_orthogonality)
         items: dict[Tensor, MuonParameter] = {}
         for group in self.param_groups:
-            parameters = [p for p in group["params"] if p in gradients]
-            here = [gradients[p] for p in parameters]
-            if group["maximize"]:
-                here = list(torch._foreach_neg(here)) if here else here
-            if parameters and group["rule"] == "muon":
-                items |= self._momentum(parameters, here, group, statistics)
-            elif parameters:
-                self._adamw(parameters, here, group)
+            if group["rule"] == "muon":
+                items |= self._momentum(group, gradients, statistics)
         exchange = self._planned_exchange()
-        travelling = exchange.shared if exchange else frozenset()
         if exchange:
             exchange.start(items)
+        for group in self.param_groups:
+            if group["rule"] == "adamw":
+                self._adamw(group, gradients)
+        travelling = exchange.shared if exchange else frozenset()
         whole = (item for p, item in items.items() if p not in travelling)
         update_batches(whole, self.iteration, statistics)
         if exchange:
@@ -280,36 +278,30 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._exchange, self._exchange_is_planned = None, False
-        self._statistics = UpdateStatistics()
+        self._geometry = {}
 
     def _momentum(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        group: dict[str, Any],
-        statistics: UpdateStatistics,
+        self, group: dict[str, Any], gradients: dict[Tensor, Tensor], statistics: UpdateStatistics
     ) -> dict[Tensor, MuonParameter]:
-        """M_t = mu M_{t-1} + G_t and the decay of the weights; what Newton-Schulz is to update."""
+        """M_t = mu M_{t-1} + G_t; what Newton-Schulz is to update."""
         exact = group["torch_exact"]
+        parameters, here = _of_group(group, gradients)
         momenta = self._buffers(parameters, "momentum_buffer", widen=not exact)
-        weights = [local_tensor(p) for p in parameters]
-        items = {
-            parameter: MuonParameter(parameter, self._rules[parameter], group, *tensors)
-            for parameter, *tensors in zip(parameters, weights, gradients, momenta, strict=True)
-        }
-        if exact:
-            for item in items.values():
+        items = {}
+        for parameter, gradient, momentum in zip(parameters, here, momenta, strict=True):
+            weight, its_geometry = local_tensor(parameter), self._geometry_of(parameter)
+            item = MuonParameter(parameter, its_geometry, group, weight, gradient, momentum)
+            if exact:
                 torch_exact_step(item, statistics)
-            return {}
-        torch._foreach_mul_(momenta, group["momentum"])
-        torch._foreach_add_(momenta, gradients)
-        if group["weight_decay"] and not group["cautious_weight_decay"]:
-            torch._foreach_mul_(weights, 1 - number_or_tensor(group["lr"]) * group["weight_decay"])
+            else:
+                torch.add(gradient, momentum, alpha=group["momentum"], out=momentum)
+                items[parameter] = item
         return items
 
-    def _adamw(
-        self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]
-    ) -> None:
+    def _adamw(self, group: dict[str, Any], gradients: dict[Tensor, Tensor]) -> None:
+        parameters, here = _of_group(group, gradients)
+        if not parameters:
+            return
         averages = self._buffers(parameters, "exp_avg")
         square_averages = self._buffers(parameters, "exp_avg_sq")
         ages = []
@@ -319,7 +311,7 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
             ages.append(step.add_(1).item())
         adamw_update(
             [local_tensor(p) for p in parameters],
-            gradients,
+            here,
             averages,
             square_averages,
             ages,
@@ -328,6 +320,12 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
             group["betas"],
             group["eps"],
         )
+
+    def _geometry_of(self, parameter: Tensor) -> Geometry:
+        """What is here of a parameter, worked out once."""
+        if parameter not in self._geometry:
+            self._geometry[parameter] = geometry(self._rules[parameter], local_box(parameter))
+        return self._geometry[parameter]
 
     def _buffers(self, parameters: list[Tensor], name: str, widen: bool = True) -> list[Tensor]:
         """The local state `name` of each parameter, zeros at first, float32 or wider."""
@@ -375,12 +373,21 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
             planned = self._rules[parameter]
             if planned.rule == "adamw":
                 continue
-            expected = matrices_touched(planned, local_box(parameter))
+            expected = self._geometry_of(parameter).touched
             if statistics.matrices[parameter] != expected:
                 raise RuntimeError(
                     f"{planned.name}: planned for Muon with {expected} matrices here, but "
                     f"{statistics.matrices[parameter]} were orthogonalised in this step"
                 )
+
+
+def _of_group(
+    group: dict[str, Any], gradients: dict[Tensor, Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters of a group that have a gradient, and the gradients to descend."""
+    parameters = [p for p in group["params"] if p in gradients]
+    here = [gradients[p] for p in parameters]
+    return parameters, list(torch._foreach_neg(here)) if group["maximize"] and here else here
 
 
 # What copies and pickles take along; the rest is planned anew.

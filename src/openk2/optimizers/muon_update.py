@@ -8,7 +8,7 @@ experts and heads. Shape letters: N matrices, R rows, C columns, S short side, L
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any, Literal, NamedTuple
@@ -17,10 +17,8 @@ import torch
 from torch import Tensor
 
 from openk2.optimizers.coefficients import Coefficients, coefficients
-from openk2.optimizers.layout import local_box
-from openk2.optimizers.matrices import Region, whole_regions
+from openk2.optimizers.matrices import Geometry
 from openk2.optimizers.newton_schulz import iteration_dtype, newton_schulz
-from openk2.optimizers.param_plan import ParameterRule
 
 __all__ = [
     "MAX_BATCH_ELEMENTS",
@@ -30,6 +28,7 @@ __all__ = [
     "UpdateScale",
     "UpdateStatistics",
     "apply_update",
+    "direction",
     "group_coefficients",
     "matrices_here",
     "number_or_tensor",
@@ -37,9 +36,9 @@ __all__ = [
     "update_scale",
 ]
 
-# Elements of one Newton-Schulz batch: 64 Mi, i.e. 256 MiB for each float32 temporary. A single
-# larger matrix is a batch of its own.
-MAX_BATCH_ELEMENTS = 2**26
+# Elements of one Newton-Schulz batch. A single larger matrix is a batch of its own.
+MAX_BATCH_ELEMENTS = 2**26  # 64 Mi: 128 MiB for each bfloat16 temporary
+CPU_BATCH_ELEMENTS = 2**20  # larger ones leave a CPU's caches between one product and the next
 
 UpdateScale = Literal["rms", "keller", "spectral"]
 
@@ -67,7 +66,7 @@ class MuonParameter:
     """One parameter in one step: the parts that this process holds, and its group's options."""
 
     parameter: Tensor
-    planned: ParameterRule
+    geometry: Geometry
     group: dict[str, Any]
     weight: Tensor
     gradient: Tensor
@@ -91,22 +90,21 @@ class UpdateStatistics:
     matrices: Counter[Tensor] = field(default_factory=Counter)
     measure_orthogonality: bool = False
 
-    def record(self, orthogonal_NSL: Tensor, scales: Iterable[tuple[int, float]]) -> None:
+    def record(self, orthogonal_NSL: Tensor, scales: Sequence[tuple[int, float]]) -> None:
         """Take in a batch; `scales` are (matrices, scale) of its parts, in order."""
-        dtype = torch.promote_types(orthogonal_NSL.dtype, torch.float32)
-        parts = list(scales)
-        pieces = [orthogonal_NSL]
-        if len({scale for _, scale in parts}) > 1:
-            pieces = list(orthogonal_NSL.split([count for count, _ in parts]))
+        if len({scale for _, scale in scales}) == 1:
+            parts = [(orthogonal_NSL, scales[0][1])]
         else:
-            parts = parts[:1]
-        for piece, (_, scale) in zip(pieces, parts, strict=True):
-            norm = torch.linalg.vector_norm(piece, dtype=dtype)
+            pieces = orthogonal_NSL.split([count for count, _ in scales])
+            parts = [(piece, scale) for piece, (_, scale) in zip(pieces, scales, strict=True)]
+        for piece, scale in parts:
+            # In the dtype of the iteration, whose sums torch keeps in float32 anyway.
+            norm = torch.linalg.vector_norm(piece).to(torch.float32)
             self.squares.append((norm * scale).square())
         self.elements += orthogonal_NSL.numel()
         if self.measure_orthogonality:
-            X = orthogonal_NSL.to(dtype)
-            identity = torch.eye(X.shape[1], dtype=dtype, device=X.device)
+            X = orthogonal_NSL.to(torch.promote_types(orthogonal_NSL.dtype, torch.float32))
+            identity = torch.eye(X.shape[1], dtype=X.dtype, device=X.device)
             residual_NSS = torch.baddbmm(identity, X, X.mT, beta=-1)
             norms_N = torch.linalg.vector_norm(residual_NSS, dim=(1, 2)) / sqrt(X.shape[1])
             self.residuals.append(norms_N)
@@ -123,29 +121,32 @@ class MuonMatrices(NamedTuple):
 
     def direction(self) -> Tensor:
         """What Newton-Schulz takes: mu M_t + G_t, or M_t."""
-        group = self.owner.group
-        if not group["nesterov"]:
-            return self.momentum_NSL
-        return torch.add(self.gradient_NSL, self.momentum_NSL, alpha=group["momentum"])
+        return direction(self.owner.group, self.gradient_NSL, self.momentum_NSL)
+
+
+def direction(group: Mapping[str, Any], gradient: Tensor, momentum: Tensor) -> Tensor:
+    """mu M_t + G_t with Nesterov, else M_t itself; of equal parts of both."""
+    if not group["nesterov"]:
+        return momentum
+    return torch.add(gradient, momentum, alpha=group["momentum"])
 
 
 def matrices_here(item: MuonParameter) -> Iterator[MuonMatrices]:
-    """The whole matrices of a parameter that are here, at most MAX_BATCH_ELEMENTS at a time."""
-    for region in whole_regions(item.planned, local_box(item.parameter)):
-        yield from _pieces(item, region)
-
-
-def _pieces(item: MuonParameter, region: Region) -> Iterator[MuonMatrices]:
-    gradient = item.gradient.contiguous() if len(item.planned.shape) == 3 else item.gradient
-    views = [region.view(t) for t in (item.weight, gradient, item.momentum)]
-    rows, columns = views[0].shape[1:]
-    scale = item.scale(rows, columns)
-    if rows > columns:
-        views = [view.mT for view in views]
-    at_once = max(1, MAX_BATCH_ELEMENTS // (rows * columns))
-    pieces = (torch.split(view, at_once) for view in views)
-    for weight, gradient, momentum in zip(*pieces, strict=True):
-        yield MuonMatrices(item, weight, gradient, momentum, scale)
+    """The whole matrices of a parameter that are here, at most a batch of them at a time."""
+    limit = batch_elements(item.parameter.device)
+    gradient = item.gradient.contiguous() if item.gradient.ndim == 3 else item.gradient
+    for region in item.geometry.regions:
+        views = [region.view(t) for t in (item.weight, gradient, item.momentum)]
+        count, rows, columns = views[0].shape
+        scale = item.scale(rows, columns)
+        if rows > columns:
+            views = [view.mT for view in views]
+        at_once = max(1, limit // (rows * columns))
+        for start in range(0, count, at_once):
+            weight, gradient_NSL, momentum = (
+                (view[start : start + at_once] for view in views) if count > at_once else views
+            )
+            yield MuonMatrices(item, weight, gradient_NSL, momentum, scale)
 
 
 def update_batches(
@@ -154,30 +155,40 @@ def update_batches(
     """Update all whole matrices that are here, batch by batch."""
     pieces = (piece for item in items for piece in matrices_here(item))
     for batch in _batches(pieces):
-        first = batch[0].owner
-        dtype = iteration.dtype_of(first.parameter)
-        directions_NSL = torch.cat([piece.direction().to(dtype) for piece in batch])
-        orthogonal_NSL = iteration(directions_NSL, first.coefficients)
+        first = batch[0]
+        dtype = iteration.dtype_of(first.owner.parameter)
         counts = [len(piece.weight_NSL) for piece in batch]
+        short, long = first.weight_NSL.shape[1:]
+        X_NSL = first.weight_NSL.new_empty(sum(counts), short, long, dtype=dtype)
+        # One piece after the other, so that what it reads and writes stays in the cache.
+        for piece, slot in zip(batch, X_NSL.split(counts), strict=True):
+            slot.copy_(piece.direction())
+        orthogonal_NSL = iteration(X_NSL, first.owner.coefficients)
         for piece, update in zip(batch, orthogonal_NSL.split(counts), strict=True):
             apply_update(piece.weight_NSL, update, piece.owner.group, piece.scale)
             statistics.matrices[piece.owner.parameter] += len(update)
-        statistics.record(
-            orthogonal_NSL, zip(counts, (piece.scale for piece in batch), strict=True)
-        )
+        scales = [piece.scale for piece in batch]
+        statistics.record(orthogonal_NSL, list(zip(counts, scales, strict=True)))
 
 
-def apply_update(weight: Tensor, update: Tensor, group: dict[str, Any], scale: float) -> None:
-    """weight -= lr * scale * update, decay included where it is cautious; same shapes."""
+def apply_update(weight: Tensor, update: Tensor, group: Mapping[str, Any], scale: float) -> None:
+    """weight = (1 - lr * decay) weight - lr * scale * update; of equal shapes."""
     lr, decay = number_or_tensor(group["lr"]), group["weight_decay"]
-    if group["cautious_weight_decay"] and decay:
+    if decay and group["cautious_weight_decay"]:
         # Only where the update and the decay pull a weight the same way (arXiv 2510.12402).
         agrees = update * weight > 0
         weight.sub_(weight * agrees * (lr * decay))
+    elif decay:
+        weight.mul_(1 - lr * decay)
     if isinstance(lr, Tensor):
         weight.sub_(update.to(weight.dtype) * (lr * scale))
     else:
         weight.add_(update, alpha=-lr * scale)
+
+
+def batch_elements(device: torch.device) -> int:
+    """How many elements make a batch of Newton-Schulz on a device."""
+    return CPU_BATCH_ELEMENTS if device.type == "cpu" else MAX_BATCH_ELEMENTS
 
 
 def number_or_tensor(lr: float | Tensor) -> float | Tensor:
@@ -214,7 +225,8 @@ def _batches(pieces: Iterable[MuonMatrices]) -> Iterator[list[MuonMatrices]]:
         momentum_NSL = piece.momentum_NSL
         shape = tuple(momentum_NSL.shape[1:])
         key = (shape, momentum_NSL.device, momentum_NSL.dtype, piece.owner.coefficients)
-        if filling[key] and elements[key] + momentum_NSL.numel() > MAX_BATCH_ELEMENTS:
+        limit = batch_elements(momentum_NSL.device)
+        if filling[key] and elements[key] + momentum_NSL.numel() > limit:
             yield filling.pop(key)
             elements[key] = 0
         filling[key].append(piece)

@@ -16,8 +16,14 @@ def has_non_finite(tensors: Sequence[Tensor], process_group: Any = None) -> bool
 
     One pass over the tensors, one all-reduce of one number, and the host waits for the answer.
     """
-    norms = _largest(tensors)
-    finite = torch.isfinite(torch.stack(norms)).all() if norms else torch.tensor(True)
+    filled = [tensor for tensor in tensors if tensor.numel()]
+    finite = torch.tensor(True)
+    if filled:
+        finite = torch.isfinite(torch.stack(torch._foreach_norm(filled))).all()
+        # Squares overflow above 1e19. Only then, and free to ask on a CPU, a slower look.
+        if filled[0].device.type != "cpu" or not bool(finite):
+            largest = torch._foreach_norm(filled, float("inf"))
+            finite = torch.isfinite(torch.stack(largest)).all()
     if distributed.is_available() and distributed.is_initialized():
         device = tensors[0].device if tensors else "cpu"
         bad = (~finite).to(device=device, dtype=torch.float32)
@@ -41,9 +47,3 @@ def explain_non_finite(
             more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
             parts.append(f"the {kind} of {', '.join(bad[:3])}{more}")
     return " and ".join(parts) or "a gradient on another process"
-
-
-def _largest(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The largest magnitude of each tensor, which cannot overflow as a sum would."""
-    filled = [tensor for tensor in tensors if tensor.numel()]
-    return list(torch._foreach_norm(filled, float("inf"))) if filled else []

@@ -97,9 +97,9 @@ def gather_max_logits(targets: Sequence[ClipTarget], process_group: Any = None) 
     """Read and reset S_max of all targets: float32 [L, H], -inf where nothing ran.
 
     The maximum over all micro-batches since the last call and over all processes of the group
-    (paper section 2.1: the maximum over the batch). NaN comes as inf, which a maximum over processes
-    cannot lose. Every process must call it with the same layers. One MAX all-reduce and no wait of
-    the host for the device.
+    (paper section 2.1: the maximum over the batch). NaN comes as inf, which the maximum over
+    processes cannot lose. Every process must call it with the same layers. One MAX all-reduce and
+    no wait of the host for the device.
     """
     maxima = [target.max_logits() for target in targets]
     widest = max(map(len, maxima))

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
-from openk2.optimizers.layout import Box, local_box
+from openk2.optimizers.layout import Box
 from openk2.optimizers.matrices import Matrix, stacked, stacked_box
 from openk2.optimizers.muon_update import (
     MAX_BATCH_ELEMENTS,
@@ -33,6 +33,7 @@ from openk2.optimizers.muon_update import (
     MuonParameter,
     UpdateStatistics,
     apply_update,
+    direction,
     group_coefficients,
     update_scale,
 )
@@ -133,10 +134,10 @@ class Exchange:
                 if part.rank == self._rank:
                     item = items.get(transfer.parameter)
                     if item is None:
-                        direction = torch.zeros(part.size, device=bucket.device)
+                        piece = torch.zeros(part.size, device=bucket.device)
                     else:
-                        direction = _direction(item, part.box)
-                    sending[transfer.owner].append(direction.to(bucket.dtype).flatten())
+                        piece = _direction(item, part.box)
+                    sending[transfer.owner].append(piece.to(bucket.dtype).flatten())
                 if transfer.owner == self._rank:
                     sizes[part.rank] += part.size
         return self._all_to_all(bucket, sending, sizes)
@@ -272,15 +273,13 @@ def _scale(transfer: Transfer) -> float:
 
 
 def _direction(item: MuonParameter, box: Box) -> Tensor:
-    momentum = _here(item, item.momentum, box)
-    if not item.group["nesterov"]:
-        return momentum
-    return torch.add(_here(item, item.gradient, box), momentum, alpha=item.group["momentum"])
+    parts = (_here(item, tensor, box) for tensor in (item.gradient, item.momentum))
+    return direction(item.group, *parts)
 
 
 def _here(item: MuonParameter, tensor: Tensor, box: Box) -> Tensor:
     """The part `box` [rows, columns] of a parameter's local tensor."""
-    offsets = stacked_box(local_box(item.parameter))
+    offsets = stacked_box(item.geometry.box)
     (entry, _), rows, columns = (
         (start - offset, stop - offset)
         for (start, stop), (offset, _) in zip(box, offsets, strict=True)

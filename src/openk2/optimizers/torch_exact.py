@@ -8,8 +8,6 @@ normalise a bfloat16 momentum in place when `nesterov` is off (pytorch #194664).
 
 import torch
 
-from openk2.optimizers.layout import local_box
-from openk2.optimizers.matrices import whole_regions
 from openk2.optimizers.muon_update import MuonParameter, UpdateStatistics
 
 __all__ = ["torch_exact_step"]
@@ -23,7 +21,7 @@ def torch_exact_step(item: MuonParameter, statistics: UpdateStatistics) -> None:
     lr, momentum = float(group["lr"]), group["momentum"]
     item.momentum.lerp_(item.gradient, 1 - momentum)
     update = item.gradient.lerp(item.momentum, momentum) if group["nesterov"] else item.momentum
-    for region in whole_regions(item.planned, local_box(item.parameter)):
+    for region in item.geometry.regions:
         views = zip(region.view(item.weight), region.view(update), strict=True)
         for weight_RC, update_RC in views:
             X = update_RC.to(torch.bfloat16, copy=True)
