@@ -17,6 +17,7 @@ NAMES = (
     "optimizer_step",
     "expert_stacks_step",
     "qk_clip_cost",
+    "communication",
     "nano_against_stock",
     "command_start",
 )
@@ -105,6 +106,10 @@ def _run(name: str, options: argparse.Namespace) -> list[Table]:
         from benchmarks import command_start
 
         return command_start.run()
+    if name == "communication":
+        from benchmarks import communication
+
+        return communication.run()
     if name == "experts":
         from benchmarks import experts
 

@@ -18,6 +18,7 @@ import torch
 
 from benchmarks import (
     command_start,
+    communication,
     expert_stacks_step,
     experts,
     nano_against_stock,
@@ -199,6 +200,17 @@ def test_qk_clip_cost() -> None:
     assert [row[2] for row in table.rows] == ["3"] * 4
     figures(table)
     assert table.rows[0][5:] == ["", "", "", ""]
+
+
+def test_communication() -> None:
+    (table,) = communication.run(processes=(2,))
+    cells = {row[1]: row for row in table.rows}
+    for name in ("fsdp", "tensor parallel by columns, expert parallel", "ddp, replicas share"):
+        assert float(cells[name][2]) >= float(cells[name][3]) > 0
+        assert cells[name][-1] == "met"
+    assert float(cells["expert parallel, the rest replicated"][2]) == 0
+    # Half of what gathering everywhere sends, there and back: the same between two processes.
+    assert cells["fsdp"][2] == cells["fsdp"][5]
 
 
 def test_grown_heads_have_the_logits_asked_for() -> None:

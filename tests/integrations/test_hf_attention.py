@@ -114,6 +114,7 @@ def test_dropout_draws_the_same_numbers_and_s_max_is_that_before_it(implementati
     assert_exact_above(targets[0].max_logits(), expected_H, 1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable. is deprecated")
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_gradient_checkpointing_changes_neither_s_max_nor_gradients(reentrant: bool) -> None:
     model, batch = tiny_model("deepseek_v3"), tokens()

@@ -79,6 +79,23 @@ def test_a_single_decoder_layer_in_a_model_of_your_own_is_found() -> None:
     assert target is own["block"].self_attn.qk_clip
 
 
+def test_a_projection_that_was_replaced_is_clipped_in_its_place() -> None:
+    model = tiny_model("llama")
+    attach(model)
+    attention = model.model.layers[0].self_attn
+    attention.q_proj = nn.Linear(64, 64)
+    first, second = find_clip_targets(model)
+    assert first.logit_rows()[0].module is attention.q_proj
+    assert second is model.model.layers[1].self_attn.qk_clip
+
+
+def test_frozen_attention_is_left_alone() -> None:
+    model = tiny_model("llama")
+    model.model.layers[0].self_attn.requires_grad_(False)
+    (target,) = find_clip_targets(model)
+    assert target is model.model.layers[1].self_attn.qk_clip
+
+
 def test_shared_gains_are_announced_once_or_refused() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -138,6 +155,14 @@ def with_adapter() -> nn.Module:
     return model
 
 
+def with_adapter_put_there_later() -> nn.Module:
+    model = tiny_model("llama")
+    attach(model)
+    attention = model.model.layers[1].self_attn
+    attention.q_proj = Adapter(attention.q_proj)
+    return model
+
+
 def with_conv1d() -> nn.Module:
     return GPT2LMHeadModel(GPT2Config(vocab_size=32, n_embd=16, n_layer=1, n_head=2))
 
@@ -148,6 +173,7 @@ def with_conv1d() -> nn.Module:
         (with_other_forward, r"model\.layers\.1\.self_attn"),
         (with_remote_code, r"model\.layers\.1\.self_attn"),
         (with_adapter, r"model\.layers\.1\.self_attn"),
+        (with_adapter_put_there_later, r"model\.layers\.1\.self_attn"),
         (with_conv1d, r"transformer\.h\.0\.attn"),
     ],
 )

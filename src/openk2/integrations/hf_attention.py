@@ -14,7 +14,8 @@ AttentionClipTarget. Notable:
 - "sdpa" becomes the same flash kernel with its log-sum-exp kept, which bounds S_max for nothing.
   Where that cannot be (dropout, "eager", soft-capping), the original function attends, and
   |q| max|k| is the bound. Only heads whose bound exceeds tau are measured exactly.
-- S_max is that of the logits before soft-capping (Gemma 2), which hides their growth.
+- S_max is that of the logits before soft-capping (Gemma 2), which hides their growth, and of the
+  pairs that the mask shows: queries at right-padded positions count, though no loss sees them.
 - Other implementations do not show their masks (flash_attention_2, flex_attention): an error.
 
 Shape letters: B batch, T queries, S keys, H query heads, G key heads, Q head width, V value width.
@@ -84,15 +85,20 @@ def attach(
 ) -> None:
     """Give each attention layer of a transformers model that is known a child `qk_clip`.
 
-    `gqa` and `qk_norm`: see `find_clip_targets`. Does nothing where there is no such layer.
-    Attaching again with the same options changes nothing. ValueError for an attention
-    implementation that cannot be observed, and for normalised queries and keys under "refuse".
+    `gqa` and `qk_norm`: see `find_clip_targets`. Does nothing where there is no such layer, and
+    leaves frozen ones alone. Attaching again with the same options changes nothing. ValueError for
+    an attention implementation that cannot be observed, and for normalised queries and keys under
+    "refuse".
     """
     if "transformers" not in sys.modules:
         return
     shared_gains = []
     for name, layer in list(model.named_modules()):
-        if not _is_known(layer) or not _fits(layer):
+        if not _is_known(layer) or not any(p.requires_grad for p in layer.parameters()):
+            continue
+        matrices = _head_matrices(layer)
+        if not _fit(matrices):
+            layer._modules.pop("qk_clip", None)  # from before an adapter replaced a projection
             continue
         _check_implementation(layer.config._attn_implementation)
         if _is_normalised(layer):
@@ -104,13 +110,10 @@ def attach(
                 )
             if not _has_gain_per_head(layer):
                 shared_gains.append(name)
-        if not hasattr(layer, "qk_clip") or layer.qk_clip.options != (gqa, qk_norm):
-            target: Any = AttentionClipTarget(
-                layer.config.num_attention_heads,
-                _logit_rows(layer, gqa),
-                _head_matrices(layer),
-                query=_query(layer),
-            )
+        old: Any = getattr(layer, "qk_clip", None)
+        if not old or old.options != (gqa, qk_norm) or old.head_matrices() != matrices:
+            heads, rows = layer.config.num_attention_heads, _logit_rows(layer, gqa)
+            target: Any = AttentionClipTarget(heads, rows, matrices, query=_query(layer))
             target.options = gqa, qk_norm
             layer.qk_clip = target.train(layer.training)
         _observe_attention_functions()
@@ -136,7 +139,7 @@ def _is_known(layer: nn.Module) -> bool:
     )
 
 
-def _fits(layer: Any) -> bool:
+def _fit(matrices: list[HeadMatrices]) -> bool:
     """Whether the projections are plain matrices of the sizes that the config says.
 
     Quantised weights, low-rank adapters and shards that do not know the whole are not.
@@ -144,7 +147,7 @@ def _fits(layer: Any) -> bool:
     return all(
         isinstance(item.module, nn.Linear)
         and item.module.weight.shape == (sum(item.heads), item.module.in_features)
-        for item in _head_matrices(layer)
+        for item in matrices
     )
 
 

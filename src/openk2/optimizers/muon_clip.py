@@ -224,7 +224,7 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
         items: dict[Tensor, MuonParameter] = {}
         for group in self.param_groups:
             if group["rule"] == "muon":
-                items |= self._momentum(group, gradients, statistics)
+                items |= self._muon(group, gradients, statistics)
         exchange = self._planned_exchange()
         if exchange:
             exchange.start(items)
@@ -280,10 +280,10 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
         self._exchange, self._exchange_is_planned = None, False
         self._geometry = {}
 
-    def _momentum(
+    def _muon(
         self, group: dict[str, Any], gradients: dict[Tensor, Tensor], statistics: UpdateStatistics
     ) -> dict[Tensor, MuonParameter]:
-        """M_t = mu M_{t-1} + G_t; what Newton-Schulz is to update."""
+        """What Newton-Schulz is to update, each with its momentum M_{t-1}."""
         exact = group["torch_exact"]
         parameters, here = _of_group(group, gradients)
         momenta = self._buffers(parameters, "momentum_buffer", widen=not exact)
@@ -294,7 +294,6 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
             if exact:
                 torch_exact_step(item, statistics)
             else:
-                torch.add(gradient, momentum, alpha=group["momentum"], out=momentum)
                 items[parameter] = item
         return items
 

@@ -27,6 +27,7 @@ __all__ = [
     "MuonParameter",
     "UpdateScale",
     "UpdateStatistics",
+    "accumulate",
     "apply_update",
     "direction",
     "group_coefficients",
@@ -38,7 +39,10 @@ __all__ = [
 
 # Elements of one Newton-Schulz batch. A single larger matrix is a batch of its own.
 MAX_BATCH_ELEMENTS = 2**26  # 64 Mi: 128 MiB for each bfloat16 temporary
-CPU_BATCH_ELEMENTS = 2**20  # larger ones leave a CPU's caches between one product and the next
+# On a CPU larger batches leave the caches between one product and the next, and larger pieces of
+# a batch between the additions before and after.
+CPU_BATCH_ELEMENTS = 2**20
+CPU_PIECE_ELEMENTS = 2**17
 
 UpdateScale = Literal["rms", "keller", "spectral"]
 
@@ -63,7 +67,11 @@ class Iteration:
 
 @dataclass
 class MuonParameter:
-    """One parameter in one step: the parts that this process holds, and its group's options."""
+    """One parameter in one step: the parts that this process holds, and its group's options.
+
+    `accumulated`: the momentum has this step's gradient already; otherwise each matrix takes it in
+    when its turn comes, while it is in the cache.
+    """
 
     parameter: Tensor
     geometry: Geometry
@@ -71,6 +79,7 @@ class MuonParameter:
     weight: Tensor
     gradient: Tensor
     momentum: Tensor
+    accumulated: bool = False
 
     @property
     def coefficients(self) -> Coefficients:
@@ -121,7 +130,14 @@ class MuonMatrices(NamedTuple):
 
     def direction(self) -> Tensor:
         """What Newton-Schulz takes: mu M_t + G_t, or M_t."""
+        if not self.owner.accumulated:
+            accumulate(self.owner.group, self.gradient_NSL, self.momentum_NSL)
         return direction(self.owner.group, self.gradient_NSL, self.momentum_NSL)
+
+
+def accumulate(group: Mapping[str, Any], gradient: Tensor, momentum: Tensor) -> None:
+    """M_t = mu M_{t-1} + G_t in place; of equal parts of both."""
+    torch.add(gradient, momentum, alpha=group["momentum"], out=momentum)
 
 
 def direction(group: Mapping[str, Any], gradient: Tensor, momentum: Tensor) -> Tensor:
@@ -133,7 +149,7 @@ def direction(group: Mapping[str, Any], gradient: Tensor, momentum: Tensor) -> T
 
 def matrices_here(item: MuonParameter) -> Iterator[MuonMatrices]:
     """The whole matrices of a parameter that are here, at most a batch of them at a time."""
-    limit = batch_elements(item.parameter.device)
+    limit = CPU_PIECE_ELEMENTS if item.weight.device.type == "cpu" else MAX_BATCH_ELEMENTS
     gradient = item.gradient.contiguous() if item.gradient.ndim == 3 else item.gradient
     for region in item.geometry.regions:
         views = [region.view(t) for t in (item.weight, gradient, item.momentum)]

@@ -130,7 +130,9 @@ def plan_parameters(
             # dict.fromkeys removes repetitions and keeps the order.
             plan.append(ParameterRule(name, shape, "adamw", ", ".join(dict.fromkeys(reasons))))
         else:
-            planned = _plan_by_shape(name, shape, vocabularies)
+            # An attention weight is known to be none, whatever its shape.
+            is_attention = row_sizes is not None and parameter in row_sizes
+            planned = _plan_by_shape(name, shape, set() if is_attention else vocabularies)
             blocks = blocks or _fused_gate_and_up(name, shapes)
             if planned.rule == "muon" and blocks:
                 planned = replace(planned, row_sizes=tuple(blocks))

@@ -32,6 +32,7 @@ from openk2.optimizers.muon_update import (
     Iteration,
     MuonParameter,
     UpdateStatistics,
+    accumulate,
     apply_update,
     direction,
     group_coefficients,
@@ -84,6 +85,7 @@ class Exchange:
         self.bytes_sent = 0
         self.buckets = list(_buckets(transfers, iteration))
         # Parameters whose replicas share their matrices: all of those travel, whole or cut.
+        self.parameters = {transfer.parameter for transfer in transfers}
         self.shared = {t.parameter for t in transfers if t.is_replicated}
         self._rank = distributed.get_rank()
         self._process_groups: dict[tuple[int, ...], Any] = {}
@@ -109,6 +111,10 @@ class Exchange:
         gradient sends is zero, and it changes nothing of its own.
         """
         self.bytes_sent = 0
+        for parameter in self.parameters & items.keys():
+            item = items[parameter]
+            accumulate(item.group, item.gradient, item.momentum)
+            item.accumulated = True
         self._first = self._gather(self.buckets[0], items)
 
     def finish(self, items: Mapping[Tensor, MuonParameter], statistics: UpdateStatistics) -> None:
