@@ -11,6 +11,7 @@ from openk2.optimizers.clip_targets import (
 from openk2.optimizers.coefficients import COEFFICIENTS, coefficients, singular_value_range
 from openk2.optimizers.muon_clip import MuonClipOptimizer
 from openk2.optimizers.newton_schulz import newton_schulz
+from openk2.optimizers.optimizer_state import check_state_dict
 from openk2.optimizers.param_plan import ParameterRule, plan_parameters
 from openk2.optimizers.plan_table import format_plan
 from openk2.optimizers.qk_clip import QKClip, clip_factors, gather_max_logits
@@ -28,6 +29,7 @@ __all__ = [
     "ParameterRule",
     "plan_parameters",
     "format_plan",
+    "check_state_dict",
     "newton_schulz",
     "COEFFICIENTS",
     "coefficients",

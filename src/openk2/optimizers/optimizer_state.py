@@ -14,12 +14,15 @@ STATE_OF_RULE = {"muon": {"momentum_buffer"}, "adamw": {"step", "exp_avg", "exp_
 
 
 def check_state_dict(
-    state_dict: Mapping[str, Any], param_groups: Sequence[Mapping[str, Any]]
+    state_dict: Mapping[str, Any],
+    param_groups: Sequence[Mapping[str, Any]],
+    complete: bool = False,
 ) -> None:
     """ValueError, naming the first parameter that differs, unless the state is one for the groups.
 
     torch compares the sizes of the groups and nothing else, so the state of another model of as
-    many parameters would load, and the next step fail or, worse, not fail.
+    many parameters would load, and the next step fail or, worse, not fail. `complete` wants all
+    options, and state of every parameter, as there is after a step in which each had a gradient.
     """
     saved_groups = state_dict["param_groups"]
     if len(saved_groups) != len(param_groups):
@@ -42,8 +45,13 @@ def check_state_dict(
                 f"group {number} ({names[0]}, ...) was saved under the rule '{saved['rule']}', the "
                 f"optimizer plans '{group['rule']}'"
             )
+        if complete and (missing := sorted(group.keys() - saved.keys())):
+            raise ValueError(f"group {number} does not say its {', '.join(missing)}")
         for key, name, parameter in zip(saved["params"], names, group["params"], strict=True):
-            _check_state(state_dict["state"].get(key, {}), name, parameter, group["rule"])
+            state = state_dict["state"].get(key, {})
+            if complete and not state:
+                raise ValueError(f"{name}: the state dict holds nothing of it")
+            _check_state(state, name, parameter, group["rule"])
 
 
 def _check_state(state: Mapping[str, Any], name: str, parameter: Tensor, rule: str) -> None:

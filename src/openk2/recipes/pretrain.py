@@ -19,7 +19,7 @@ from openk2.core.terminal import printable
 from openk2.data.corpus import Corpus, prepare_corpus
 from openk2.models import KimiK2MoEModel
 from openk2.models.accounting import count_parameters, training_flops_per_token
-from openk2.optimizers import format_plan, plan_parameters
+from openk2.optimizers import MuonClipOptimizer, format_plan
 from openk2.recipes.catalogue import recipe
 from openk2.reporting.progress import LiveProgress
 from openk2.reporting.report import write_report
@@ -77,7 +77,7 @@ def dry_run(config: PretrainConfig, as_json: bool) -> None:
         print(json.dumps(finite(parts)))
         return
     with torch.device("meta"):
-        plan = format_plan(plan_parameters(KimiK2MoEModel(config.model)))
+        plan = format_plan(MuonClipOptimizer.from_model(KimiK2MoEModel(config.model)).plan)
     print(to_toml(config))
     print("".join(f"# {line}\n" for line in plan.splitlines()))
     basis = "a few steps timed here" if estimate.measured else "a matrix product timed here"
@@ -180,7 +180,7 @@ def _describe(
             "reason": rule.reason,
             "matrices": rule.matrices,
         }
-        for rule in plan_parameters(run.model)
+        for rule in run.optimizer.plan
     ]
     events.append("plan", parameters=plan)
 

@@ -16,12 +16,9 @@ from openk2.core.errors import UserError
 from openk2.core.run_folder import atomic_folder
 from openk2.models import KimiK2MoEModel
 from openk2.models.checkpoint_layout import read_weights, write_weights
-from openk2.optimizers import MuonClipOptimizer
+from openk2.optimizers import MuonClipOptimizer, check_state_dict
 
 __all__ = ["checkpoint_path", "latest_checkpoint", "restore_checkpoint", "save_checkpoint"]
-
-# What the optimizer keeps of each parameter, by its rule.
-OPTIMIZER_STATE = {"muon": {"momentum_buffer"}, "adamw": {"step", "exp_avg", "exp_avg_sq"}}
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -76,7 +73,7 @@ def restore_checkpoint(
         # weights_only: a checkpoint may have been downloaded, and a pickle can run anything.
         state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
         step, events_size = int(state["step"]), int(state["events_size"])
-        _check_optimizer_state(state["optimizer"], optimizer)
+        check_state_dict(state["optimizer"], optimizer.param_groups, complete=True)
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; the checkpoint cannot be trained on") from None
     except Exception as error:
@@ -89,25 +86,3 @@ def restore_checkpoint(
     read_weights(model, path)
     optimizer.load_state_dict(state["optimizer"])
     return step, events_size
-
-
-def _check_optimizer_state(saved: dict[str, Any], optimizer: MuonClipOptimizer) -> None:
-    """Any exception unless `saved` is a state for the parameters of `optimizer`, after a step.
-
-    torch checks the number of parameters and nothing else.
-    """
-    for group, saved_group in zip(optimizer.param_groups, saved["param_groups"], strict=True):
-        missing = group.keys() - saved_group.keys()
-        if missing or saved_group["rule"] != group["rule"]:
-            raise ValueError(f"the optimizer's options differ: {missing or 'rule'}")
-        for key, parameter in zip(saved_group["params"], group["params"], strict=True):
-            tensors = saved["state"][key]
-            if tensors.keys() != OPTIMIZER_STATE[group["rule"]]:
-                raise ValueError(f"the optimizer keeps {sorted(tensors)} of parameter {key}")
-            for name, tensor in tensors.items():
-                shape = [] if name == "step" else list(parameter.shape)
-                if list(tensor.shape) != shape or not tensor.is_floating_point():
-                    raise ValueError(
-                        f"{name} of parameter {key} is {tensor.dtype} {list(tensor.shape)}, "
-                        f"the model makes it {shape}"
-                    )

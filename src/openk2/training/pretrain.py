@@ -71,6 +71,8 @@ class Pretraining:
             momentum=config.optimizer.momentum,
             nesterov=config.optimizer.nesterov,
             qk_clip_threshold=config.optimizer.qk_clip_threshold,
+            # The training step looks at the norm of all gradients, which it needs anyway.
+            non_finite="ignore",
         )
         self.batches = PackedBatches(
             corpus.train, training.sequence_length, training.batch_size, config.seed
