@@ -215,3 +215,10 @@ def test_groups_added_later_are_planned_and_updated() -> None:
     assert not torch.equal(late, before)
     with pytest.raises(ValueError, match="lr -1"):
         optimizer.add_param_group({"params": [("bad", nn.Parameter(torch.zeros(2)))], "lr": -1.0})
+
+
+@pytest.mark.slow
+def test_a_compiled_iteration_gives_the_same_update(weight: Tensor, gradient: Tensor) -> None:
+    plain, _ = one_step(weight, gradient)
+    compiled, _ = one_step(weight, gradient, compile=True)
+    torch.testing.assert_close(compiled, plain, rtol=0, atol=1e-12)
