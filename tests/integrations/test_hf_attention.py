@@ -156,6 +156,24 @@ def test_autocast_measures_the_logits_of_its_own_precision(implementation: str) 
     torch.testing.assert_close(found_H, expected[0], rtol=1e-6, atol=1e-6)
 
 
+def test_a_compiled_model_stays_one_graph_and_measures_the_same() -> None:
+    """Also for a length that comes later; graph breaks would leave deep models uncompiled."""
+    torch.compiler.reset()
+    model = tiny_model("llama", use_cache=False, num_hidden_layers=1)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    tau = float(reference_max_logits(model, tokens()).median())
+    targets = find_clip_targets(model)
+    for batch in (tokens(), tokens()[:, :9]):
+        expected_LH = reference_max_logits(model, batch)
+        loss, gradients = train_pass(model, batch)
+        for target in targets:
+            target.observe_max_logits(tau)
+        found_loss, found_gradients = train_pass(compiled, batch)
+        assert_exact_above(max_logits(targets), expected_LH, tau)
+        torch.testing.assert_close(found_loss, loss)
+        torch.testing.assert_close(found_gradients, gradients, rtol=1e-4, atol=1e-5)
+
+
 def test_without_a_kernel_the_bound_is_never_below_the_truth() -> None:
     """Keys equal to queries make |q| max|k| the very maximum: half of it would miss the head."""
     model = tiny_model("llama_one_key_per_head", attn_implementation="eager")

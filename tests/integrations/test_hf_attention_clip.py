@@ -11,12 +11,18 @@ import pytest
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from transformers.modeling_utils import AttentionInterface
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 from openk2.integrations.hf_attention import FAMILIES, attach
-from openk2.optimizers import MuonClipOptimizer, QKClip, find_clip_targets
+from openk2.optimizers import (
+    AttentionClipTarget,
+    MuonClipOptimizer,
+    QKClip,
+    find_clip_targets,
+    query_key_rows,
+)
 
 from .hf_models import (
     HEADS,
@@ -96,6 +102,27 @@ def test_frozen_attention_is_left_alone() -> None:
     assert target is model.model.layers[1].self_attn.qk_clip
 
 
+def test_a_target_that_is_not_ours_is_not_reported_to() -> None:
+    """A layer of the user's own that goes through transformers' attention reports by itself."""
+    attach(tiny_model("llama"))
+    projection = nn.Linear(4, 4)
+    own = nn.Module()
+    own.qk_clip = AttentionClipTarget(2, query_key_rows(projection, nn.Linear(4, 4), 2))
+    own.qk_clip.observe_max_logits(1.0)
+    own.is_causal, own.num_key_value_groups = True, 1
+    q = torch.ones(1, 2, 3, 2)
+    attend = AttentionInterface().get_interface("sdpa", None)
+    attend(own, q, q, q, None)
+    assert own.qk_clip.max_logits().tolist() == [-torch.inf] * 2
+
+
+def test_a_model_without_values_can_be_attached() -> None:
+    config = tiny_model("gemma3").config
+    with torch.device("meta"):
+        rows = QKClip(None, AutoModelForCausalLM.from_config(config))._rows
+    assert rows[0][0].offset == 1.0 and rows[0][0].heads.device.type == "cpu"
+
+
 def test_shared_gains_are_announced_once_or_refused() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -163,6 +190,41 @@ def with_adapter_put_there_later() -> nn.Module:
     return model
 
 
+class AdaptedLinear(nn.Linear):
+    """A low-rank adapter that is a Linear of the same shape itself."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__(base.in_features, base.out_features, bias=False)
+        self.low = nn.Parameter(torch.zeros(2, base.in_features))
+
+
+def with_adapted_linear() -> nn.Module:
+    model = tiny_model("llama")
+    model.model.layers[1].self_attn.q_proj = AdaptedLinear(model.model.layers[1].self_attn.q_proj)
+    return model
+
+
+def with_parametrization() -> nn.Module:
+    """The weight is computed anew for each use, so scaling it would change nothing."""
+    model = tiny_model("llama")
+    nn.utils.parametrizations.weight_norm(model.model.layers[1].self_attn.q_proj)
+    return model
+
+
+class RenamedLayer(LlamaAttention):
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        return super().forward(*inputs, **options)
+
+
+RenamedLayer.__name__ = "Mixer"
+
+
+def with_another_name() -> nn.Module:
+    model = tiny_model("llama")
+    model.model.layers[1].self_attn = RenamedLayer(model.config, 1)
+    return model
+
+
 def with_conv1d() -> nn.Module:
     return GPT2LMHeadModel(GPT2Config(vocab_size=32, n_embd=16, n_layer=1, n_head=2))
 
@@ -174,6 +236,9 @@ def with_conv1d() -> nn.Module:
         (with_remote_code, r"model\.layers\.1\.self_attn"),
         (with_adapter, r"model\.layers\.1\.self_attn"),
         (with_adapter_put_there_later, r"model\.layers\.1\.self_attn"),
+        (with_adapted_linear, r"model\.layers\.1\.self_attn"),
+        (with_parametrization, r"model\.layers\.1\.self_attn"),
+        (with_another_name, r"model\.layers\.1\.self_attn"),
         (with_conv1d, r"transformer\.h\.0\.attn"),
     ],
 )

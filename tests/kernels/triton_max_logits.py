@@ -36,6 +36,9 @@ def interpret() -> None:
         below_H = bound_H <= threshold
         assert torch.equal(found_H[below_H], bound_H[below_H])
         torch.testing.assert_close(found_H[~below_H], exact_H[~below_H], rtol=1e-5, atol=1e-5)
+    q, k = torch.randn(1, 2, 5, 8), torch.randn(1, 2, 5, 8).half()  # as under autocast
+    found_H = max_logits(q, k, 0.3, True, None, None, None)
+    torch.testing.assert_close(found_H, exact_max_logits(q, k, 0.3, is_causal=True))
     q, k = torch.ones(1, 3, 2, 4), -torch.ones(1, 3, 2, 4)
     q[0, 1, 1] = math.nan
     bound_H = torch.tensor([9.0, math.nan, 0.0])

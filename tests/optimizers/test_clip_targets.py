@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.utils.checkpoint import checkpoint
 
 from openk2.core.protocols import ClipTarget
 from openk2.models import KimiK2Config, KimiK2MoEModel
+from openk2.models.attention import latent_logit_rows
 from openk2.optimizers import clip_targets
 from openk2.optimizers.clip_targets import (
     AttentionClipTarget,
@@ -54,20 +56,40 @@ def test_our_own_model_needs_no_adapter() -> None:
     assert find_clip_targets(model) == list(model.attention_layers())
 
 
+def test_a_layer_in_a_wrapper_that_looks_like_it_is_found_once() -> None:
+    compiled = torch.compile(LatentAttentionLogits())
+    checkpointed = checkpoint_wrapper(LatentAttentionLogits())
+    found = find_clip_targets(nn.Sequential(compiled, checkpointed))
+    assert [type(target) for target in found] == [LatentAttentionLogits] * 2
+
+
 def test_attention_that_nobody_knows_is_named() -> None:
     class SelfAttn(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.ones(2, 2))
 
+    class MLA(SelfAttn):
+        pass
+
+    class Mixer(SelfAttn):
+        """Known only by its base class."""
+
+    class GemmLayer(nn.Linear):
+        """No attention, though the letters are there."""
+
     unknown = nn.MultiheadAttention(4, 2)
-    for layer in (unknown, SelfAttn()):
+    known = PlainAttention()
+    assert find_clip_targets(nn.Sequential(known, GemmLayer(2, 2))) == [known.qk_clip]
+    for layer in (unknown, SelfAttn(), MLA(), Mixer()):
         model = nn.ModuleDict({"known": PlainAttention(), "encoder": nn.Sequential(layer)})
         with pytest.raises(ValueError, match=r"encoder\.0 is an attention layer .* clip_targets"):
             find_clip_targets(model)
     with pytest.raises(ValueError, match="MultiheadAttention is an attention layer"):
         find_clip_targets(unknown)
-    with pytest.raises(ValueError, match=r"no attention layer was found .* qk_clip_threshold=None"):
+    with pytest.raises(
+        ValueError, match=r"no attention layer was found; .* qk_clip_threshold=None"
+    ):
         find_clip_targets(nn.Linear(2, 2))
 
 
@@ -164,12 +186,30 @@ def test_activation_checkpointing_changes_nothing(use_reentrant: bool) -> None:
     torch.testing.assert_close(attention.qk_clip.max_logits(), attention.s_max(x).float())
 
 
+def test_other_heads_than_the_layer_has_are_refused() -> None:
+    """[B, T, H, Q] instead of [B, H, T, Q] would be taken for the maxima of T heads."""
+    attention, x = observing()
+    for length in (2, 5):
+        q, k, _ = attention.queries_keys_values(x[:, :length])
+        with pytest.raises(ValueError, match=rf"{length} heads were reported.*of 4: report q as"):
+            attention.qk_clip.report(q.transpose(1, 2), k.transpose(1, 2), attention.scale)
+
+
+def test_an_empty_batch_measures_nothing() -> None:
+    attention, x = observing()
+    attention(x[:0])
+    q, k, _ = attention.queries_keys_values(x[:0])
+    attention.qk_clip.report(q, k, attention.scale, log_sum_exp_BHT=torch.empty(0, 4, 5))
+    assert attention.qk_clip.max_logits().tolist() == [-math.inf] * 4
+
+
 def test_some_of_the_heads() -> None:
     """A process that holds the rows of two heads of four says -inf for the others."""
     attention, x = observing()
     q, k, _ = attention.queries_keys_values(x)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clip_targets, "first_row", lambda weight: 2 * attention.width)
+        held = slice(2 * attention.width, 4 * attention.width)
+        patch.setattr(clip_targets, "local_rows", lambda weight: held)
         attention.qk_clip.report(q[:, 2:], k[:, 2:], attention.scale, is_causal=True)
     found_H = attention.qk_clip.max_logits()
     assert found_H[:2].tolist() == [-math.inf] * 2
@@ -213,6 +253,19 @@ def test_copies_clip_their_own_weights() -> None:
 
 def described(rows: list[Any]) -> list[tuple[str, list[list[int]], list[float]]]:
     return [(row.name, row.heads.tolist(), row.power.tolist()) for row in rows]
+
+
+def test_rows_have_values_also_where_the_model_has_none() -> None:
+    """Large models are built on the meta device and filled later."""
+    with torch.device("meta"):
+        q, k, norm, qkv = nn.Linear(2, 4), nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(2, 12)
+        rows = [
+            *query_key_rows(q, k, 4),
+            *norm_gain_rows(norm, norm, 4, 4),
+            *fused_query_key_value_rows(qkv, 4),
+            *latent_logit_rows(q, k, 2, 1, 1, 1),
+        ]
+    assert {(row.heads.device.type, row.power.device.type) for row in rows} == {("cpu", "cpu")}
 
 
 def test_rows_of_separate_projections() -> None:
@@ -262,5 +315,8 @@ def test_what_does_not_fit_is_refused() -> None:
         query_key_rows(query, key, 4)
     with pytest.raises(ValueError, match="12 rows of weights, where its heads need 8"):
         fused_query_key_value_rows(query, 4, 2, 1)
+    for heads in (2, 8):
+        with pytest.raises(ValueError, match=rf"the heads \[0, 1, 2, 3\].* has {heads}"):
+            AttentionClipTarget(heads, query_key_rows(query, query, 4))
     with pytest.raises(ValueError, match="LayerNorm has 8 rows of weights"):
         norm_gain_rows(nn.LayerNorm(8), nn.LayerNorm(8), 4, 2)

@@ -68,6 +68,15 @@ def test_layers_on_several_devices_and_broken_logits() -> None:
     assert gather_max_logits([idle, broken]).tolist() == [[-math.inf] * 2, [math.inf, 2.0]]
 
 
+def test_maxima_are_float32_whatever_the_default() -> None:
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found_LH = gather_max_logits([PlainAttention(2).qk_clip])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found_LH.dtype == torch.float32
+
+
 TAU = 2.0
 
 

@@ -170,6 +170,7 @@ def test_the_memory_cap_changes_batches_but_not_results(
         return newton_schulz(matrices, steps, dtype)
 
     monkeypatch.setattr(muon_update, "CPU_BATCH_ELEMENTS", limit)
+    monkeypatch.setattr(muon_update, "CPU_PIECE_ELEMENTS", limit)
     monkeypatch.setattr(muon_update, "newton_schulz", record)
     optimizer = MuonClipOptimizer.from_model(model, lr=0.1, qk_clip_threshold=1.0)
     run(optimizer, model, range(1, 3))

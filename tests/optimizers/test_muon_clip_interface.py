@@ -1,6 +1,7 @@
 import copy
 import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -115,6 +116,7 @@ def test_the_audit_counts_every_expert(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SmallModel(0)
     optimizer = MuonClipOptimizer.from_model(model)
     monkeypatch.setattr(muon_update, "CPU_BATCH_ELEMENTS", 40)
+    monkeypatch.setattr(muon_update, "CPU_PIECE_ELEMENTS", 40)
     batches = muon_update._batches
 
     def lossy(pieces: object) -> object:
@@ -199,6 +201,11 @@ def test_groups_keep_their_options_and_may_set_the_rule() -> None:
         ({"qk_clip_threshold": float("nan")}, "qk_clip_threshold nan"),
         ({"lr": float("nan")}, "lr nan"),
         ({"lr": torch.ones(2)}, r"lr is a tensor of shape \[2\]"),
+        ({"betas": (0.9,)}, "both betas"),
+        ({"coefficients": []}, "no name and no"),
+        ({"coefficients": [(1.0, 2.0)]}, "no name and no"),
+        ({"coefficients": [(2.0, -1.5, 0.5)] * 3, "newton_schulz_steps": 5}, "leave the first out"),
+        ({"torch_exact": True, "cautious_weight_decay": True}, "exclude each other"),
         ({"coefficients": "muon"}, "coefficients 'muon' are none of cans, deepseek_v4, k2"),
         ({"update_scale": "none"}, "update_scale 'none' is none of rms, keller, spectral"),
         ({"non_finite": "warn"}, "non_finite 'warn'"),
@@ -215,3 +222,57 @@ def test_muon_refuses_what_is_no_matrix() -> None:
         MuonClipOptimizer([("kernel", kernel)])
     with pytest.raises(ValueError, match=r"parameter 0: .*neither a matrix"):
         MuonClipOptimizer([{"params": [gain], "rule": "muon"}])
+
+
+def test_hooks_of_others_rewrite_what_is_loaded() -> None:
+    model = SmallModel(0)
+    optimizer = MuonClipOptimizer.from_model(model, lr=0.1)
+    run(optimizer, model, range(2))
+    saved = optimizer.state_dict()
+    for group in saved["param_groups"]:
+        group["param_names"] = [f"module.{name}" for name in group["param_names"]]
+    loaded = MuonClipOptimizer.from_model(SmallModel(0))
+
+    def rename(_: object, state_dict: dict[str, Any]) -> dict[str, Any]:
+        groups = [
+            {**g, "param_names": [name.removeprefix("module.") for name in g["param_names"]]}
+            for g in state_dict["param_groups"]
+        ]
+        return {**state_dict, "param_groups": groups}
+
+    def forget(optimizer: torch.optim.Optimizer) -> None:
+        for state in optimizer.state.values():
+            if "momentum_buffer" in state:
+                state["momentum_buffer"].zero_()
+
+    with pytest.raises(ValueError, match=r"group 0 has module\.wide"):
+        loaded.load_state_dict(saved)
+    loaded.register_load_state_dict_pre_hook(rename)
+    loaded.register_load_state_dict_post_hook(forget)
+    loaded.load_state_dict(saved)
+    momenta = [s["momentum_buffer"] for s in loaded.state.values() if "momentum_buffer" in s]
+    assert momenta and not any(momentum.any() for momentum in momenta)
+    assert any(state["exp_avg"].any() for state in loaded.state.values() if "exp_avg" in state)
+
+
+def test_groups_of_another_optimizer_keep_their_names() -> None:
+    optimizer = MuonClipOptimizer.from_model(SmallModel(0))
+    torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)  # leaves "initial_lr" in the groups
+    again = MuonClipOptimizer(optimizer.param_groups)
+    plans = [{(p.name, p.rule) for p in each.plan} for each in (optimizer, again)]
+    assert plans[0] == plans[1]
+
+
+def test_row_sizes_hold_for_a_group_without_a_rule() -> None:
+    up, bias = nn.Parameter(torch.zeros(6, 4)), nn.Parameter(torch.zeros(6))
+    named = [("up.weight", up), ("up.bias", bias)]
+    optimizer = MuonClipOptimizer([{"params": named, "row_sizes": (2, 4)}])
+    assert [(p.rule, p.row_sizes) for p in optimizer.plan] == [("muon", (2, 4)), ("adamw", ())]
+
+
+def test_members_of_a_group_are_in_order_and_all_named_or_none() -> None:
+    gains = [nn.Parameter(torch.zeros(3)) for _ in range(2)]
+    with pytest.raises(TypeError, match="in a set have no order"):
+        MuonClipOptimizer([{"params": set(gains)}])
+    with pytest.raises(ValueError, match="name them all"):
+        MuonClipOptimizer([("gain", gains[0]), gains[1]])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from openk2.optimizers import AttentionClipTarget, query_key_rows
+from openk2.optimizers.group_options import OPTIONS
 from openk2.optimizers.muon_clip import MuonClipOptimizer
 
 from . import reference
@@ -222,3 +223,58 @@ def test_a_compiled_iteration_gives_the_same_update(weight: Tensor, gradient: Te
     plain, _ = one_step(weight, gradient)
     compiled, _ = one_step(weight, gradient, compile=True)
     torch.testing.assert_close(compiled, plain, rtol=0, atol=1e-12)
+
+
+def test_a_tensor_learning_rate_is_each_group_s_own() -> None:
+    model = SmallModel(0)
+    optimizer = MuonClipOptimizer.from_model(model, lr=torch.tensor(0.5))
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+    run(optimizer, model, range(1))
+    scheduler.step(1.0)
+    scheduler.step(2.0)
+    assert [float(group["lr"]) for group in optimizer.param_groups] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"adamw": {"learning_rate": 0.1}}, {"overrides": {"wide": {"ruel": "adamw"}}}],
+)
+def test_a_misspelt_setting_is_an_error(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"^'(learning_rate|ruel)' is no option .* are lr, "):
+        MuonClipOptimizer.from_model(SmallModel(0), **options)
+
+
+def test_settings_that_are_no_dictionary_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^overrides: 'wide' is given 'adamw'; .*'rule': 'adamw'"):
+        MuonClipOptimizer.from_model(SmallModel(0), overrides={"wide": "adamw"})
+
+
+def test_the_options_of_groups_are_those_of_the_optimizer() -> None:
+    optimizer = MuonClipOptimizer([("up.weight", nn.Parameter(torch.zeros(2, 2)))])
+    assert tuple(optimizer.defaults) == OPTIONS
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn])
+def test_dtypes_without_an_update_are_an_error(dtype: torch.dtype) -> None:
+    weight = nn.Parameter(torch.zeros(3, 4, dtype=dtype))
+    with pytest.raises(ValueError, match=rf"^up.weight is {dtype}; .* leave it out"):
+        MuonClipOptimizer([("up.weight", weight)])
+
+
+def test_a_step_that_can_train_nothing_says_so() -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(3, 4))
+    optimizer = MuonClipOptimizer.from_model(model, qk_clip_threshold=None)
+    model.to_empty(device="cpu")
+    model(torch.zeros(2, 3)).sum().backward()
+    with pytest.warns(UserWarning, match="build the optimizer from it again") as caught:
+        optimizer.step()
+    assert caught[0].filename == __file__
+
+
+def test_blocks_of_a_stack_must_be_contiguous() -> None:
+    stack = nn.Parameter(torch.zeros(3, 10, 8).transpose(1, 2))
+    with pytest.raises(
+        ValueError, match=r"^parameter 0 is a stack of .* \[80, 1, 8\]; make it con"
+    ):
+        MuonClipOptimizer([{"params": [stack], "rule": "muon", "row_sizes": (4, 4)}])

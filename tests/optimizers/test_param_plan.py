@@ -130,6 +130,7 @@ def test_a_rule_must_exist_and_fit() -> None:
     [
         ("mixer.kernels", (4, 3, 3), "nothing says whether .* is a stack"),
         ("pos_table", (16, 8), "may be no hidden matrix"),
+        ("mixer.A_log", (16, 8), "may be no hidden matrix"),
         ("model._flat_param", (1000,), "FSDP1.*fully_shard"),
     ],
 )
@@ -192,3 +193,30 @@ muon   1           [4, 8]     2 x [2, 8]  0.1       7      a         router gate
 muon 416 elements, adamw 1,600 elements; Newton-Schulz 207 FLOPs a step
 """  # noqa: E501
     assert format_plan(plan) == expected.strip()
+
+
+def test_an_override_decides_about_a_convolution_kernel() -> None:
+    model = nn.Sequential(nn.Conv1d(4, 4, 3), nn.Linear(4, 4))
+    plan = by_name(plan_parameters(model, {"0.weight": {"rule": "adamw"}}))
+    assert (plan["0.weight"].rule, plan["1.weight"].rule) == ("adamw", "muon")
+
+
+def test_modules_whose_weights_are_tables_and_gains_under_any_name() -> None:
+    model = nn.ModuleDict(
+        {"bag": nn.EmbeddingBag(9, 4), "ln": nn.LayerNorm((3, 4)), "rms": nn.RMSNorm((3, 4))}
+    )
+    reasons = {p.name: (p.rule, p.reason) for p in plan_parameters(model)}
+    assert reasons == {
+        "bag.weight": ("adamw", "embedding"),
+        "ln.weight": ("adamw", "norm gain"),
+        "ln.bias": ("adamw", "bias"),
+        "rms.weight": ("adamw", "norm gain"),
+    }
+
+
+@pytest.mark.parametrize("name", ["classifier.weight", "model.score.weight", "head.weight"])
+def test_a_likely_head_is_an_error_with_the_fix(name: str) -> None:
+    weight = nn.Parameter(torch.zeros(3, 8))
+    with pytest.raises(ValueError, match=rf"^{name}: .* may be an output head; .*overrides="):
+        plan_parameters([(name, weight)])
+    assert plan_parameters([(name.replace(".weight", ".dense.weight"), weight)])[0].rule == "muon"

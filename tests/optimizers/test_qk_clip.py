@@ -1,6 +1,9 @@
 """QK-Clip against Megatron's algebra, and against logits computed anew from the clipped weights."""
 
+import copy
 import math
+import pickle
+import warnings
 from typing import Any, Literal
 
 import pytest
@@ -27,7 +30,7 @@ def clip_at(target: AttentionClipTarget, maxima: list[float], tau: float) -> QKC
     """One clip after a forward pass whose logits had these maxima."""
     clip = QKClip(None, [target], tau)
     target.report(
-        torch.empty(0), torch.empty(0), 1.0, max_scores_BHT=torch.tensor(maxima)[None, :, None]
+        torch.empty(1), torch.empty(1), 1.0, max_scores_BHT=torch.tensor(maxima)[None, :, None]
     )
     clip.clip()
     return clip
@@ -314,10 +317,31 @@ def test_forget_and_an_idle_step() -> None:
     before = weights(attention)
     attention(x)
     clip.forget()
-    optimizer.step()
+    with pytest.warns(UserWarning, match=r"1 of 1 attention layers.* number 0.*model\.train"):
+        optimizer.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.step()  # it is said once
     assert clip.last_max_logits.tolist() == [[-INF] * 4]
     assert clip.last_clip_factors.tolist() == [[1.0] * 4]
     assert all(torch.equal(p, before[name]) for name, p in attention.named_parameters())
+
+
+def test_a_lower_threshold_is_measured_exactly() -> None:
+    """Between the old tau and the new one only upper bounds were known, which clip too much."""
+    attention = PlainAttention()
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    q, k, _ = attention.queries_keys_values(x)
+    largest_H = attention.s_max(x)
+    bound_BHT = (2 * largest_H.abs())[None, :, None]
+    clip = QKClip(None, attention, 4 * float(largest_H.max()))
+    for tau in (clip.threshold, float(largest_H.max()) / 2):
+        clip.threshold = tau
+        attention.qk_clip.report(q, k, attention.scale, is_causal=True, log_sum_exp_BHT=bound_BHT)
+    clip.clip()
+    assert attention.s_max(x).max() == pytest.approx(clip.threshold, rel=1e-5)
+    with pytest.raises(ValueError, match="must be positive"):
+        clip.threshold = 0.0
 
 
 def test_layers_of_different_widths_get_their_own_factors() -> None:
@@ -326,7 +350,7 @@ def test_layers_of_different_widths_get_their_own_factors() -> None:
     clip = QKClip(None, [layer.qk_clip for layer in layers], 1.0)
     for layer, maxima in zip(layers, ([0.5, 0.5], [0.1, 4.0, 0.1, 0.1]), strict=True):
         layer.qk_clip.report(
-            torch.empty(0), torch.empty(0), 1.0, max_scores_BHT=torch.tensor(maxima)[None, :, None]
+            torch.empty(1), torch.empty(1), 1.0, max_scores_BHT=torch.tensor(maxima)[None, :, None]
         )
     clip.clip()
     assert clip.last_max_logits.tolist()[0] == [0.5, 0.5, -INF, -INF]
@@ -335,16 +359,18 @@ def test_layers_of_different_widths_get_their_own_factors() -> None:
     assert torch.equal(layers[1].q_proj.weight[3:6], before[1]["q_proj.weight"][3:6] * 0.5)
 
 
-@pytest.mark.parametrize("threshold", [0.0, -1.0, math.nan])
-def test_a_threshold_must_be_positive(threshold: float) -> None:
-    with pytest.raises(ValueError, match="must be positive"):
-        QKClip(None, PlainAttention(), threshold)
+def test_frozen_parameters_stay() -> None:
+    attention = PlainAttention(bias=True)
+    attention.k_proj.requires_grad_(False)
+    before = weights(attention)
+    clip_at(attention.qk_clip, [4.0] * 4, 1.0)
+    assert torch.equal(attention.k_proj.weight, before["k_proj.weight"])
+    assert torch.equal(attention.k_proj.bias, before["k_proj.bias"])
+    assert torch.equal(attention.q_proj.weight, before["q_proj.weight"] * 0.5)
 
 
-def test_nothing_to_clip_is_an_error_where_the_clip_is_all_there_is() -> None:
-    optimizer = torch.optim.AdamW(nn.Linear(2, 2).parameters())
-    with pytest.raises(ValueError, match="no ClipTargets"):
-        QKClip(optimizer, [])
-    with pytest.raises(ValueError, match="no attention layer was found"):
-        QKClip(optimizer, nn.Linear(2, 2))
-    QKClip(None, []).clip()
+def test_a_copy_leaves_the_process_group_behind() -> None:
+    clip = QKClip(None, PlainAttention(), 1.0)
+    clip.process_group = (x for x in ())  # like a process group, it cannot be pickled
+    for twin in (copy.deepcopy(clip), pickle.loads(pickle.dumps(clip))):
+        assert twin.process_group is None and twin.threshold == 1.0

@@ -74,6 +74,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "DeepseekV2Attention": (),
     "DeepseekV3Attention": (),
 }
+
+
+class _LayerTarget(AttentionClipTarget):
+    """What `attach` adds, and the only kind that the attention functions report to."""
+
+    options: tuple[str, str]  # `gqa` and `qk_norm`
+
+
 _KNOWN = {*FAMILIES, *chain.from_iterable(FAMILIES.values())}
 
 
@@ -111,9 +119,10 @@ def attach(
             if not _has_gain_per_head(layer):
                 shared_gains.append(name)
         old: Any = getattr(layer, "qk_clip", None)
-        if not old or old.options != (gqa, qk_norm) or old.head_matrices() != matrices:
+        is_current = isinstance(old, _LayerTarget) and old.options == (gqa, qk_norm)
+        if not is_current or old.head_matrices() != matrices:
             heads, rows = layer.config.num_attention_heads, _logit_rows(layer, gqa)
-            target: Any = AttentionClipTarget(heads, rows, matrices, query=_query(layer))
+            target = _LayerTarget(heads, rows, matrices, query=_query(layer))
             target.options = gqa, qk_norm
             layer.qk_clip = target.train(layer.training)
         _observe_attention_functions()
@@ -142,10 +151,13 @@ def _is_known(layer: nn.Module) -> bool:
 def _fit(matrices: list[HeadMatrices]) -> bool:
     """Whether the projections are plain matrices of the sizes that the config says.
 
-    Quantised weights, low-rank adapters and shards that do not know the whole are not.
+    Quantised weights, low-rank adapters, parametrizations and shards that do not know the whole
+    are not.
     """
     return all(
         isinstance(item.module, nn.Linear)
+        and {name for name, _ in item.module.named_parameters()} <= {"weight", "bias"}
+        and item.module.weight.is_floating_point()
         and item.module.weight.shape == (sum(item.heads), item.module.in_features)
         for item in matrices
     )
@@ -210,7 +222,7 @@ def _gain_offset(norm: Any) -> float:
 
     Asked of the norm itself, with zeros in place of its weight, wherever that is.
     """
-    ones = torch.ones(norm.weight.shape)
+    ones = torch.ones(norm.weight.shape, device="cpu")
     gain = torch.func.functional_call(norm, {"weight": torch.zeros_like(ones)}, (ones,))
     return float(gain[0].round())
 
@@ -231,7 +243,7 @@ def _observe_attention_functions() -> None:
         @wraps(attention)
         def observed(module: nn.Module, *inputs: Any, **options: Any) -> Any:
             target = getattr(module, "qk_clip", None)
-            if target is None or not target.observes:
+            if not isinstance(target, _LayerTarget) or not target.observes:
                 return attention(module, *inputs, **options)
             _check_implementation(attn_implementation)
             return _attend(attention, attn_implementation, module, target, *inputs, **options)

@@ -60,7 +60,9 @@ class MaxLogitRecorder:
             # What inference mode makes, training could not change.
             with torch.inference_mode(False):
                 heads = (self.num_attention_heads,)
-                self._max_logits_H = torch.full(heads, -torch.inf, device=device)
+                self._max_logits_H = torch.full(
+                    heads, -torch.inf, dtype=torch.float32, device=device
+                )
         return self._max_logits_H
 
     def reset(self) -> None:
@@ -124,6 +126,11 @@ def exact_max_logits(
     On CUDA with Triton the host does not wait for the device; without Triton, and in float64, it
     waits once, to learn which heads exceed the threshold.
     """
+    if torch.compiler.is_compiling():
+        compiled: Tensor = _exact_max_logits(
+            q_BHTQ, k_BGSQ, scale, is_causal, mask, bound_H, threshold
+        )
+        return compiled
     if q_BHTQ.device.type == "cuda" and q_BHTQ.dtype != torch.float64:
         kernel = _triton_kernel()
         if kernel is not None:
@@ -137,6 +144,28 @@ def exact_max_logits(
         return largest_H
     measured = _max_logits(q_BHTQ, k_BGSQ, scale, is_causal, mask, exceeding)
     return largest_H.index_copy(0, exceeding, measured)
+
+
+@torch.library.custom_op("openk2::exact_max_logits", mutates_args=())
+def _exact_max_logits(
+    q_BHTQ: Tensor,
+    k_BGSQ: Tensor,
+    scale: float,
+    is_causal: bool,
+    mask: Tensor | None,
+    bound_H: Tensor | None,
+    threshold: float | None,
+) -> Tensor:
+    """The same as one operator: which heads are measured is no question for a compiled graph."""
+    largest_H = exact_max_logits(
+        q_BHTQ, k_BGSQ, scale, is_causal=is_causal, mask=mask, bound_H=bound_H, threshold=threshold
+    )
+    return largest_H.clone()  # an operator may not return its input
+
+
+@_exact_max_logits.register_fake
+def _(q_BHTQ: Tensor, *_: Any) -> Tensor:
+    return q_BHTQ.new_empty(q_BHTQ.shape[1], dtype=torch.float32)
 
 
 @cache
@@ -230,15 +259,28 @@ def _attention_on_cpu(
     q, k, v = (_padded(x, width) for x in (q, k, v))
     mask = _added_to_logits(mask, q.dtype)
     grouped = q.shape[1] != k.shape[1]
-    choice = torch._fused_sdp_choice(
-        q, k, v, mask, is_causal=is_causal, scale=scale, enable_gqa=grouped
-    )
-    if choice != SDPBackend.FLASH_ATTENTION.value:
+    if not _is_flash_chosen_on_cpu(q, k, v, mask, is_causal, scale, grouped):
         return None
     out, log_sum_exp_BHT = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default(
         q, k, v, 0.0, is_causal, attn_mask=mask, scale=scale
     )
     return out[..., :value_width], log_sum_exp_BHT
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_flash_chosen_on_cpu(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    is_causal: bool,
+    scale: float,
+    grouped: bool,
+) -> bool:
+    choice = torch._fused_sdp_choice(
+        q, k, v, mask, is_causal=is_causal, scale=scale, enable_gqa=grouped
+    )
+    return bool(choice == SDPBackend.FLASH_ATTENTION.value)
 
 
 def _attention_on_cuda(

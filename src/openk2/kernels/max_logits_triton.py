@@ -34,6 +34,8 @@ def max_logits(
 
     Products accumulate in float32; those of float32 inputs are made of three TF32 products each.
     """
+    dtype = torch.promote_types(q_BHTQ.dtype, k_BGSQ.dtype)  # a product wants one dtype
+    q_BHTQ, k_BGSQ = q_BHTQ.to(dtype), k_BGSQ.to(dtype)
     batch, heads, queries, width = q_BHTQ.shape
     keys = k_BGSQ.shape[2]
     if bound_H is None or threshold is None:

@@ -125,9 +125,10 @@ def latent_logit_rows(
     takes the whole factor; values stay; the down-projections stay too, for the norms behind them
     would undo a scaling.
     """
-    query_power = torch.tensor([0.5] * nope + [1.0] * rope).repeat(heads)
-    key_power = torch.tensor([0.5] * nope + [0.0] * value).repeat(heads)
-    head_H1 = torch.arange(heads)[:, None]
+    # On the CPU also where a model is built on the meta device, whose tensors have no values.
+    query_power = torch.tensor([0.5] * nope + [1.0] * rope, device="cpu").repeat(heads)
+    key_power = torch.tensor([0.5] * nope + [0.0] * value, device="cpu").repeat(heads)
+    head_H1 = torch.arange(heads, device="cpu")[:, None]
     return [
         LogitRows(module, name, head_H1.repeat_interleave(len(power) // heads, 0), power)
         for module, power in ((query, query_power), (key_value, key_power))

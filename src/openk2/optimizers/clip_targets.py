@@ -8,6 +8,7 @@ entry points of the group "openk2.clip_targets", so any package can bring its ow
 Shape letters: B batch, T queries, S keys, H query heads, G key heads, Q head width, R rows.
 """
 
+import re
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from typing import Literal, NamedTuple, cast
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from openk2.core.protocols import ClipTarget, HeadMatrices, LogitRows
 from openk2.kernels.attention_logits import MaxLogitRecorder, exact_max_logits
-from openk2.optimizers.layout import first_row
+from openk2.optimizers.layout import local_rows
 
 __all__ = [
     "AttentionClipTarget",
@@ -27,6 +28,8 @@ __all__ = [
     "norm_gain_rows",
     "query_key_rows",
 ]
+
+_ATTENTION = re.compile(r"(?i:attention|attn)|M[HLQ]A|GQA")  # in the name of a class
 
 
 def find_clip_targets(
@@ -46,16 +49,24 @@ def find_clip_targets(
     """
     for adapter in entry_points(group="openk2.clip_targets"):
         adapter.load()(model, gqa=gqa, qk_norm=qk_norm)
+    # The class is asked too, for wrappers (compiled modules, activation checkpointing) pass on
+    # what the module in them has, and a layer that is found twice would be clipped twice.
     targets: list[ClipTarget] = [
-        module for module in model.modules() if isinstance(module, ClipTarget)
+        module
+        for module in model.modules()
+        if isinstance(module, ClipTarget) and hasattr(type(module), "logit_rows")
     ]
     unknown = _attention_without_target(model)
     if unknown or not targets:
-        found = f"{unknown[0]} is an attention layer" if unknown else "no attention layer was found"
+        found = (
+            f"{unknown[0]} is an attention layer that QK-Clip cannot observe"
+            if unknown
+            else "no attention layer was found"
+        )
         raise ValueError(
-            f"{found} that QK-Clip cannot observe in {type(model).__name__}; add an "
-            "AttentionClipTarget to it and report its logits, pass clip_targets, or pass "
-            "qk_clip_threshold=None to train without QK-Clip"
+            f"{type(model).__name__}: {found}; add an AttentionClipTarget to it and report its "
+            "logits, pass clip_targets of your own, or pass qk_clip_threshold=None to train "
+            "without QK-Clip"
         )
     return targets
 
@@ -94,6 +105,12 @@ class AttentionClipTarget(nn.Module):
         self.num_attention_heads = num_attention_heads
         self._rows = list(rows)
         self._matrices = list(matrices)
+        named = {head for row in self._rows for head in row.heads.unique().tolist()}
+        if named != set(range(num_attention_heads)):
+            raise ValueError(
+                f"the rows name the heads {sorted(named)}, where the layer has "
+                f"{num_attention_heads}, counted from 0: make them for as many heads"
+            )
         # In a tuple, so that the projection is not registered as a child a second time.
         self._query = (query if query is not None else self._rows[0].module,)
         self._recorder = MaxLogitRecorder(num_attention_heads)
@@ -119,9 +136,10 @@ class AttentionClipTarget(nn.Module):
         `mask` broadcasts to [B, H, T, S]: boolean, True where visible, or added to the logits.
         `max_scores_BHT` is the exact maximum of each row, which FlexAttention can return, and
         `log_sum_exp_BHT` an upper bound of it, which every flash kernel returns; with neither, the
-        logits are computed for all heads. Does nothing in evaluation mode or without gradients.
+        logits are computed for all heads. Does nothing in evaluation mode, without gradients or
+        for an empty batch. ValueError for other heads than this process computes.
         """
-        if not self.observes:
+        if not (self.observes and q_BHTQ.numel() and k_BGSQ.numel()):
             return
         with torch.no_grad():
             if max_scores_BHT is not None:
@@ -139,7 +157,15 @@ class AttentionClipTarget(nn.Module):
         if heads == self.num_attention_heads:
             return 0
         weight = _weight(self._query[0])
-        return first_row(weight) * self.num_attention_heads // weight.shape[0]
+        held = local_rows(weight)
+        first = int(held.start * self.num_attention_heads // weight.shape[0])
+        here = held.stop * self.num_attention_heads // weight.shape[0] - first
+        if heads != here:
+            raise ValueError(
+                f"the queries of {heads} heads were reported, where this process has the rows of "
+                f"{here}: report q as [batch, heads, queries, width]"
+            )
+        return first
 
     def observe_max_logits(self, threshold: float) -> None:
         """See `core.protocols.ClipTarget`."""
@@ -248,8 +274,8 @@ def norm_gain_rows(
     Where queries and keys are normalised, scaling their projections changes nothing. All heads of
     the layer take the smallest factor, half of it in each gain.
     """
-    heads = torch.arange(num_attention_heads).expand(gain_width, -1)
-    power = torch.full((gain_width,), 0.5)
+    heads = torch.arange(num_attention_heads, device="cpu").expand(gain_width, -1)
+    power = torch.full((gain_width,), 0.5, device="cpu")
     return [
         row
         for norm in (query_norm, key_norm)
@@ -266,7 +292,7 @@ class _Share(NamedTuple):
     def rows(self, width: int) -> tuple[Tensor, Tensor]:
         """`LogitRows.heads` and `LogitRows.power` of heads that are `width` rows each."""
         heads_R = self.heads.repeat_interleave(width, 0)
-        return heads_R, torch.full((len(heads_R),), self.power)
+        return heads_R, torch.full((len(heads_R),), self.power, device="cpu")
 
 
 def _shares(
@@ -279,7 +305,8 @@ def _shares(
         raise ValueError(f"{heads} query heads do not divide among {groups} key heads")
     if gqa not in ("per_head", "group"):
         raise ValueError(f"gqa {gqa!r} is neither 'per_head' nor 'group'")
-    head_GS = torch.arange(heads).view(groups, size)
+    # On the CPU also where a model is built on the meta device, whose tensors have no values.
+    head_GS = torch.arange(heads, device="cpu").view(groups, size)
     if gqa == "group" or size == 1:
         return _Share(head_GS.repeat_interleave(size, 0), 0.5), _Share(head_GS, 0.5)
     return _Share(head_GS.view(heads, 1), 1.0), _Share(head_GS[:, :1], 0.0)
@@ -308,8 +335,8 @@ def _attention_without_target(model: nn.Module) -> list[str]:
     """Names of modules that look like trained attention of their own, and that report nothing."""
 
     def is_attention(module: nn.Module) -> bool:
-        name = type(module).__name__.lower()
-        return ("attention" in name or "attn" in name) and any(
+        # The base classes too: a class of any name may be somebody's own LlamaAttention.
+        return any(_ATTENTION.search(base.__name__) for base in type(module).mro()) and any(
             parameter.ndim >= 2 and parameter.requires_grad for parameter in module.parameters()
         )
 

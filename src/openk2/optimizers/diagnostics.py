@@ -1,5 +1,6 @@
 """What an optimizer can tell of its last step, at no wait for the device until somebody asks."""
 
+import warnings
 from math import sqrt
 
 import torch
@@ -9,7 +10,16 @@ from openk2.optimizers.muon_update import UpdateStatistics
 from openk2.optimizers.qk_clip import QKClip
 from openk2.optimizers.sharded import Exchange
 
-__all__ = ["StepDiagnostics"]
+__all__ = ["StepDiagnostics", "warn_without_gradients"]
+
+
+def warn_without_gradients() -> None:
+    """Say that a step trains nothing, which no loss curve says at once."""
+    warnings.warn(
+        "no parameter of the optimizer has a gradient, so this step changes none; if the model was "
+        "sharded, moved or given other parameters since, build the optimizer from it again",
+        stacklevel=5,
+    )
 
 
 class StepDiagnostics:

@@ -59,11 +59,12 @@ def local_gradient(parameter: Tensor) -> Tensor:
 
 
 def local_box(tensor: Tensor) -> Box:
-    """The box that this process holds."""
+    """The box that this process holds; an empty one outside the mesh of `tensor`."""
     if not isinstance(tensor, DTensor):
         return tuple((0, size) for size in tensor.shape)
     rank = torch.distributed.get_rank()
-    return next(holder.box for holder in holders(tensor) if holder.rank == rank)
+    nothing = tuple((0, 0) for _ in tensor.shape)
+    return next((holder.box for holder in holders(tensor) if holder.rank == rank), nothing)
 
 
 def first_row(tensor: Tensor) -> int:

@@ -28,7 +28,7 @@ from torch.optim.optimizer import ParamsT
 from openk2.core.protocols import ClipTarget
 from openk2.optimizers.adamw import adamw_update
 from openk2.optimizers.clip_targets import find_clip_targets
-from openk2.optimizers.diagnostics import StepDiagnostics
+from openk2.optimizers.diagnostics import StepDiagnostics, warn_without_gradients
 from openk2.optimizers.group_options import check_options
 from openk2.optimizers.layout import local_box, local_gradient, local_tensor
 from openk2.optimizers.matrices import Geometry, geometry
@@ -41,7 +41,7 @@ from openk2.optimizers.muon_update import (
     update_batches,
 )
 from openk2.optimizers.non_finite import NonFinite, explain_non_finite, has_non_finite
-from openk2.optimizers.optimizer_state import check_state_dict, copied_state
+from openk2.optimizers.optimizer_state import exact_loading
 from openk2.optimizers.param_plan import ParameterRule, plan_parameters
 from openk2.optimizers.plan_groups import check_new, complete_plan, group_plan, plan_group
 from openk2.optimizers.qk_clip import QKClip
@@ -60,8 +60,8 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
     that overrides the plan, without which parameters of two dimensions need names. Parameters that
     require no gradient are left out. Options, all of them also of a single group up to `eps`:
 
-    lr: eta, a number or a tensor of one element.
-    weight_decay: lambda. `cautious_weight_decay`: only where it agrees with the update.
+    lr: eta, a number or a tensor of one element, of which each group takes a copy.
+    weight_decay: lambda. `cautious_weight_decay`: under Muon only where it agrees with the update.
     momentum, nesterov: mu, and whether Newton-Schulz takes mu M_t + G_t.
     coefficients: of Newton-Schulz, a name (`coefficients.COEFFICIENTS`) or (a, b, c) of each step;
         `newton_schulz_steps` other than a sequence's own where it allows that.
@@ -86,6 +86,10 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
 
     Raises ValueError for impossible options and for parameters that fit no rule.
     """
+
+    # What a copy has, to which no process group can be taken along.
+    share_replicas: bool | distributed.ProcessGroup = False
+    process_group: distributed.ProcessGroup | None = None
 
     def __init__(
         self,
@@ -201,7 +205,9 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
         for rule in ("muon", "adamw"):
             members = [(p.name, parameter) for p, parameter in planned if p.rule == rule]
             if members:
-                super().add_param_group({**options, "rule": rule, "params": members})
+                # Schedulers change a tensor in place, for each group: each has its own.
+                lr = lr.detach().clone() if isinstance(lr := merged["lr"], Tensor) else lr
+                super().add_param_group({**options, "lr": lr, "rule": rule, "params": members})
         self._rules |= {parameter: rule for rule, parameter in planned}
         self._exchange_is_planned = False
 
@@ -218,6 +224,8 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         gradients = {p: local_gradient(p) for p in self._rules if p.grad is not None}
+        if not gradients:
+            warn_without_gradients()
         if self.non_finite != "ignore" and not self._all_finite(gradients):
             return loss
         statistics = UpdateStatistics(measure_orthogonality=self.measure_orthogonality)
@@ -250,24 +258,13 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over options and state; the state is copied in the dtype in which it was saved.
 
-        torch would cast it to the dtype of the parameters, and share its memory with the source.
         ValueError, with nothing changed, for the state of another model.
         """
-        check_state_dict(state_dict, self.param_groups)
-        # What a saved group does not say, as that of another optimizer, stays as it is here.
-        merged = [
-            {**group, **saved}
-            for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True)
-        ]
-        super().load_state_dict({**state_dict, "param_groups": merged})
-        saved_keys = [key for group in state_dict["param_groups"] for key in group["params"]]
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
-        for key, parameter in zip(saved_keys, parameters, strict=True):
-            for name, value in state_dict["state"].get(key, {}).items():
-                self.state[parameter][name] = copied_state(value, parameter, name)
+        with exact_loading(self):
+            super().load_state_dict(state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but process groups and what belongs to one step, for copies and pickles."""
+        """Everything but what belongs to one step, and process groups, which no copy can have."""
         own = {
             name: value
             for name, value in vars(self).items()
@@ -338,7 +335,8 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
     def _all_finite(self, gradients: dict[Tensor, Tensor]) -> bool:
         """False to skip this step; FloatingPointError if that is the option."""
         here = list(gradients.values())
-        if not has_non_finite(here, self.process_group):
+        device = next(iter(self._rules), torch.empty(0)).device
+        if not has_non_finite(here, device, self.process_group):
             return True
         if self.non_finite == "error":
             names = [self._rules[p].name for p in gradients]

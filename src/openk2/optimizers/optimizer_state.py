@@ -1,13 +1,14 @@
 """Whether a state dict belongs to an optimizer, said before anything is changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-__all__ = ["STATE_OF_RULE", "check_state_dict", "copied_state"]
+__all__ = ["STATE_OF_RULE", "check_state_dict", "exact_loading"]
 
 # What the optimizer keeps of each parameter, by its rule.
 STATE_OF_RULE = {"muon": {"momentum_buffer"}, "adamw": {"step", "exp_avg", "exp_avg_sq"}}
@@ -67,14 +68,54 @@ def _check_state(state: Mapping[str, Any], name: str, parameter: Tensor, rule: s
                 f"{name}: {key} is {value.dtype} {list(value.shape)} in the state dict, the "
                 f"parameter makes it {expected}"
             )
-        if key != "step" and isinstance(value, DTensor) != isinstance(parameter, DTensor):
+        if key != "step" and _sharding(value) != _sharding(parameter):
             raise ValueError(
                 f"{name}: {key} and the parameter are not sharded alike; load through "
                 "torch.distributed.checkpoint, which reshards"
             )
 
 
-def copied_state(value: Tensor, parameter: Tensor, name: str) -> Tensor:
+@contextmanager
+def exact_loading(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Have torch's `load_state_dict` check the state first, and keep it as it was saved.
+
+    torch would cast the state to the dtype of the parameters, and share its memory with the source.
+    Other hooks may rewrite what is loaded: the check comes after them, and they may change the
+    state once it is there.
+    """
+    loaded: list[dict[str, Any]] = []
+
+    def check(_: torch.optim.Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+        check_state_dict(state_dict, optimizer.param_groups)
+        loaded.append(state_dict)
+        # What a saved group does not say, as that of another optimizer, stays as it is here.
+        pairs = zip(optimizer.param_groups, state_dict["param_groups"], strict=True)
+        return {**state_dict, "param_groups": [{**group, **saved} for group, saved in pairs]}
+
+    def copy(_: torch.optim.Optimizer) -> None:
+        (saved,) = loaded
+        keys = [key for group in saved["param_groups"] for key in group["params"]]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for key, parameter in zip(keys, parameters, strict=True):
+            for name, value in saved["state"].get(key, {}).items():
+                optimizer.state[parameter][name] = _copied(value, parameter, name)
+
+    handles = [
+        optimizer.register_load_state_dict_pre_hook(check),
+        optimizer.register_load_state_dict_post_hook(copy, prepend=True),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _sharding(tensor: Tensor) -> tuple[Any, ...] | None:
+    return (tensor.device_mesh, tensor.placements) if isinstance(tensor, DTensor) else None
+
+
+def _copied(value: Tensor, parameter: Tensor, name: str) -> Tensor:
     """A state tensor on the parameter's device, in its own dtype, sharing no memory."""
     if name == "step":
         return value.to("cpu", copy=True)

@@ -12,7 +12,7 @@ weight W in R^{n x m}".
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
@@ -35,7 +35,20 @@ _ADAMW_NAMES = {
 }
 _ROUTER_GATES = ("gate", "router")
 # Two-dimensional parameters of such names are seldom matrices that multiply activations.
-_AMBIGUOUS_WORDS = ("bias", "embed", "pos", "table", "token")
+_AMBIGUOUS_WORDS = (
+    "bias",
+    "codebook",
+    "embed",
+    "latents",
+    "log",
+    "pos",
+    "prompt",
+    "queries",
+    "table",
+    "token",
+)
+# Layers of such names are most often the last one, of classes instead of tokens.
+_LIKELY_HEADS = ("classifier", "head", "qa_outputs", "score")
 
 
 @dataclass(frozen=True)
@@ -110,12 +123,13 @@ def plan_parameters(
     """
     if isinstance(model_or_named_parameters, nn.Module):
         model: nn.Module | None = model_or_named_parameters
-        by_module = _reasons_by_module(model_or_named_parameters)
         named: Iterable[tuple[str, Tensor]] = model_or_named_parameters.named_parameters()
     else:
-        model, by_module, named = None, {}, model_or_named_parameters
+        model, named = None, model_or_named_parameters
     pairs = [(name, parameter) for name, parameter in named if parameter.requires_grad]
     settings = match_overrides([name for name, _ in pairs], overrides or {})
+    decided = {parameter for name, parameter in pairs if "rule" in settings[name]}
+    by_module = _reasons_by_module(model, decided) if model is not None else {}
     shapes = {name: tuple(parameter.shape) for name, parameter in pairs}
     vocabularies = _vocabulary_sizes(model) if model is not None else set()
     plan = []
@@ -164,6 +178,8 @@ def _plan_by_shape(name: str, shape: tuple[int, ...], vocabularies: set[int]) ->
                 f"{name}: {list(shape)} has as many rows as there are tokens and may be an output "
                 f"head; {fix}"
             )
+        if leaf == "weight" and modules and modules[-1] in _LIKELY_HEADS:
+            raise ValueError(f"{name}: by its name {list(shape)} may be an output head; {fix}")
         # The weight of a module is a matrix whatever the module is called.
         if leaf != "weight" and any(word in leaf.lower() for word in _AMBIGUOUS_WORDS):
             raise ValueError(f"{name}: by its name {list(shape)} may be no hidden matrix; {fix}")
@@ -186,6 +202,11 @@ def match_overrides(
     """The settings of each name, later patterns over earlier ones; ValueError for an idle one."""
     settings: dict[str, dict[str, Any]] = {name: {} for name in names}
     for pattern, setting in overrides.items():
+        if not isinstance(setting, Mapping):
+            raise ValueError(
+                f"overrides: '{pattern}' is given {setting!r}; options are a dictionary, such as "
+                "{'rule': 'adamw'}"
+            )
         matched = [name for name in names if fnmatchcase(name, pattern)]
         if not matched:
             raise ValueError(
@@ -208,8 +229,11 @@ def _reasons_by_name(name: str) -> list[str]:
     return reasons
 
 
-def _reasons_by_module(model: nn.Module) -> dict[Tensor, list[str]]:
-    """Why a parameter belongs to AdamW, from every module that holds it."""
+def _reasons_by_module(model: nn.Module, decided: Container[Tensor]) -> dict[Tensor, list[str]]:
+    """Why a parameter belongs to AdamW, from every module that holds it.
+
+    ValueError for what only looks like a matrix, unless its rule is `decided`.
+    """
     reasons: dict[Tensor, list[str]] = defaultdict(list)
     # transformers' models say which module is their output head.
     head = getattr(model, "get_output_embeddings", lambda: None)()
@@ -217,10 +241,14 @@ def _reasons_by_module(model: nn.Module) -> dict[Tensor, list[str]]:
         for name, parameter in module.named_parameters(prefix=module_name, recurse=False):
             reasons[parameter] += _reasons_by_name(name)
             is_weight = name.endswith("weight")
-            if isinstance(module, nn.Embedding):
+            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
                 reasons[parameter].append("embedding")
             elif module is head and is_weight:
                 reasons[parameter].append("output head")
+            elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and is_weight:
+                reasons[parameter].append("norm gain")
+            if parameter in decided:
+                continue
             if isinstance(module, nn.Linear) and is_weight and parameter.ndim == 1:
                 raise ValueError(
                     f"{name}: {list(parameter.shape)} stands in for the matrix of a linear layer; "

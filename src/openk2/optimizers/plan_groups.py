@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from openk2.optimizers.group_options import check_names
 from openk2.optimizers.muon_update import group_coefficients, update_scale
 from openk2.optimizers.newton_schulz import newton_schulz_flops
 from openk2.optimizers.param_plan import ParameterRule, match_overrides, plan_parameters
@@ -21,7 +22,12 @@ def group_plan(
     overrides: Mapping[str, Mapping[str, Any]],
     adamw: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """One group for all parameters of one rule and equal options, those of Muon first."""
+    """One group for all parameters of one rule and equal options, those of Muon first.
+
+    ValueError for a setting that does not exist.
+    """
+    for setting in (adamw, *overrides.values()):
+        check_names(set(setting) - (set() if setting is adamw else {"rule", "row_sizes"}))
     settings = match_overrides([planned.name for planned in plan], overrides)
     groups: list[dict[str, Any]] = []
     for rule in ("muon", "adamw"):
@@ -60,6 +66,16 @@ def check_new(
             )
         if options["torch_exact"] and isinstance(parameter, DTensor):
             raise ValueError(f"{rule.name} is sharded; torch_exact=True takes whole tensors")
+        if not parameter.is_floating_point() or parameter.itemsize < 2:
+            raise ValueError(
+                f"{rule.name} is {parameter.dtype}; MuonClip updates real numbers of 16 bits or "
+                "more: train a copy of it in such, or leave it out"
+            )
+        if parameter.ndim == 3 and len(rule.row_sizes) > 1 and not parameter.is_contiguous():
+            raise ValueError(
+                f"{rule.name} is a stack of blocks with strides {list(parameter.stride())}; make "
+                "it contiguous before building the optimizer"
+            )
         seen[parameter] = rule
 
 
@@ -98,17 +114,12 @@ def plan_group(group: Mapping[str, Any], first_index: int) -> list[tuple[Paramet
     ValueError for a parameter of two dimensions or more that has neither a name nor a rule: by its
     shape alone an embedding is a matrix too.
     """
-    members = group["params"]
-    members = [members] if isinstance(members, Tensor) else list(members)
-    named = bool(members) and isinstance(members[0], tuple)
-    pairs: list[tuple[str, Tensor]] = (
-        members if named else [(f"parameter {i}", p) for i, p in enumerate(members, first_index)]
-    )
+    pairs, named = _named(group, first_index)
     pairs = [(name, parameter) for name, parameter in pairs if parameter.requires_grad]
+    blocks = tuple(group.get("row_sizes", ()))
     if "planned" in group:
         plan = list(group["planned"])
     elif "rule" in group:
-        blocks = tuple(group.get("row_sizes", ()))
         plan = [
             ParameterRule(name, tuple(p.shape), group["rule"], "set by its group", blocks)
             for name, p in pairs
@@ -121,5 +132,22 @@ def plan_group(group: Mapping[str, Any], first_index: int) -> list[tuple[Paramet
                     "hidden matrix or an embedding; use MuonClipOptimizer.from_model(model), "
                     "model.named_parameters(), or groups with rule='muon' or 'adamw'"
                 )
-        plan = plan_parameters(pairs)
+        plan = plan_parameters(pairs, row_sizes={parameter: blocks for _, parameter in pairs})
     return [(planned, parameter) for planned, (_, parameter) in zip(plan, pairs, strict=True)]
+
+
+def _named(group: Mapping[str, Any], first_index: int) -> tuple[list[tuple[str, Tensor]], bool]:
+    """(name, parameter) of each member of a group, and whether the names are its own."""
+    members = group["params"]
+    if isinstance(members, set):
+        raise TypeError("parameters in a set have no order, and state is kept by order: use a list")
+    members = [members] if isinstance(members, Tensor) else list(members)
+    pairs = [member for member in members if isinstance(member, tuple)]
+    if pairs and len(pairs) < len(members):
+        raise ValueError("some parameters of a group have names and some have none; name them all")
+    if pairs:
+        return pairs, True
+    # The groups of another optimizer have their names beside them.
+    unnamed = [f"parameter {i}" for i, _ in enumerate(members, first_index)]
+    names = group.get("param_names", unnamed)
+    return list(zip(names, members, strict=True)), "param_names" in group

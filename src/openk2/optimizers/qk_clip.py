@@ -14,6 +14,7 @@ The layer says which rows are which (`ClipTarget.logit_rows`); a bias scales wit
 Source: paper section 2.1, Algorithm 1. Shape letters: L layers, H heads of the widest layer.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -40,8 +41,12 @@ class QKClip:
     stage. `optimizer` is the one that steps last; None attaches to nothing: call `clip` yourself.
 
     After a clip `last_max_logits` and `last_clip_factors` are float32 tensors [layers, heads], with
-    -inf and 1 for heads that a narrower layer does not have. ValueError for a threshold that is not
-    positive, a model without attention, or nothing to clip after an optimizer's steps.
+    -inf and 1 for heads that a narrower layer does not have. Frozen parameters are never scaled.
+    ValueError for a threshold that is not positive, a model without attention, nothing to clip
+    after an optimizer's steps, an optimizer that is followed by QK-Clip already, and weights that
+    could not be scaled, or would be twice. A layer that has measured nothing when the first clip
+    comes, as in evaluation mode, is warned of once. A copy of the optimizer is not followed by it,
+    and a copy of a QKClip has no `process_group`.
     """
 
     def __init__(
@@ -54,30 +59,54 @@ class QKClip:
         qk_norm: Literal["clip_gains", "refuse"] = "clip_gains",
         process_group: Any = None,
     ) -> None:
-        if not threshold > 0:
-            raise ValueError(f"qk_clip_threshold {threshold} must be positive, or None for no clip")
         if isinstance(model_or_targets, nn.Module):
             self.targets = find_clip_targets(model_or_targets, gqa=gqa, qk_norm=qk_norm)
         else:
             self.targets = list(model_or_targets)
         if optimizer is not None and not self.targets:
             raise ValueError("QKClip was given no ClipTargets, so it could never clip")
-        self.threshold = threshold
+        if getattr(optimizer, "qk_clip", None) is not None:
+            raise ValueError(
+                f"this {type(optimizer).__name__} is followed by QK-Clip already, and a second one "
+                "would find nothing measured; make a new optimizer, of MuonClipOptimizer one with "
+                "qk_clip_threshold=None"
+            )
         self.process_group = process_group
         self.last_max_logits: Tensor | None = None
         self.last_clip_factors: Tensor | None = None
         self._rows = [target.logit_rows() for target in self.targets]
-        for target in self.targets:
-            target.observe_max_logits(threshold)
+        check_rows(self._rows)
+        self.threshold = threshold
         if optimizer is not None:
             optimizer.register_step_post_hook(lambda *_: self.clip())
+            if not hasattr(optimizer, "qk_clip"):  # MuonClipOptimizer would call it too
+                optimizer.qk_clip = self  # type: ignore[attr-defined]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "process_group": None}  # which neither copies nor pickles
+
+    @property
+    def threshold(self) -> float:
+        """tau. Setting it forgets what was measured: below the old tau that was not exact."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold: float) -> None:
+        if not threshold > 0:
+            raise ValueError(f"qk_clip_threshold {threshold} must be positive, or None for no clip")
+        self._threshold = threshold
+        for target in self.targets:
+            target.observe_max_logits(threshold)
 
     @torch.no_grad()
     def clip(self) -> None:
         """Read S_max since the last clip, over all processes, and rescale the heads above tau."""
         if not self.targets:
             return
+        is_first = self.last_max_logits is None
         self.last_max_logits = gather_max_logits(self.targets, self.process_group)
+        if is_first:
+            self._warn_of_silent_layers(self.last_max_logits)
         self.last_clip_factors = factor_LH = clip_factors(self.last_max_logits, self.threshold)
         # Reading a CPU tensor makes nobody wait; elsewhere a factor of one changes no bit.
         everywhere = factor_LH.device.type != "cpu"
@@ -86,6 +115,16 @@ class QKClip:
             if clipped:
                 self._rows[layer] = [_on(factor_LH.device, item) for item in self._rows[layer]]
                 scale_logits(self._rows[layer], factor_LH[layer])
+
+    def _warn_of_silent_layers(self, max_logits_LH: Tensor) -> None:
+        silent = max_logits_LH.isneginf().all(1).nonzero().flatten().tolist()
+        if silent:
+            warnings.warn(
+                f"QK-Clip: {len(silent)} of {len(max_logits_LH)} attention layers, the first is "
+                f"number {silent[0]}, measured no logits before the first step and so are not "
+                "clipped; call model.train(), and report the logits in their forward pass",
+                stacklevel=2,
+            )
 
     def forget(self) -> None:
         """Forget what was measured since the last clip, as after a step that was skipped."""
@@ -135,11 +174,15 @@ def clip_factors(max_logits_LH: Tensor, threshold: float) -> Tensor:
 def scale_logits(rows: Iterable[LogitRows], factor_H: Tensor) -> None:
     """Scale weights in place so that head h's logits become factor_H[h] times what they were.
 
-    Sharded parameters scale the rows they hold. A factor of one leaves rows bit-identical.
+    Sharded parameters scale the rows they hold, and frozen ones stay. A factor of one leaves rows
+    bit-identical. ValueError for what is no parameter with the declared rows.
     """
     for item in rows:
         parameter = item.parameter
         if parameter is None:
+            continue
+        _check_parameter(item, parameter)
+        if not parameter.requires_grad:
             continue
         held = local_rows(parameter)
         heads, power = (t.to(factor_H.device)[held] for t in (item.heads, item.power))
@@ -151,6 +194,33 @@ def scale_logits(rows: Iterable[LogitRows], factor_H: Tensor) -> None:
             weight.mul_(factor).add_(item.offset * (factor - 1))
         else:
             weight.mul_(factor)
+
+
+def check_rows(rows_of_layers: Sequence[Sequence[LogitRows]]) -> None:
+    """ValueError unless each parameter that is named can be scaled, and is named once."""
+    layer_of: dict[Any, int] = {}
+    for layer, rows in enumerate(rows_of_layers):
+        for item in rows:
+            if (parameter := item.parameter) is None:
+                continue
+            _check_parameter(item, parameter)
+            if parameter in layer_of:
+                raise ValueError(
+                    f"QK-Clip would scale the {item.name} of {type(item.module).__name__} twice, "
+                    f"for attention layers {layer_of[parameter]} and {layer}; name a parameter in "
+                    "one LogitRows, and let layers that share weights share the attention module"
+                )
+            layer_of[parameter] = layer
+
+
+def _check_parameter(item: LogitRows, parameter: Any) -> None:
+    if not isinstance(parameter, nn.Parameter) or len(parameter) != len(item.heads):
+        raise ValueError(
+            f"the {item.name} of {type(item.module).__name__} is no nn.Parameter of "
+            f"{len(item.heads)} rows that QK-Clip could scale, but {type(parameter).__name__} "
+            f"{list(parameter.shape)}: name the parameters behind it in the LogitRows, "
+            "and shard with FSDP2, tensor parallelism or DDP"
+        )
 
 
 def _on(device: torch.device, rows: LogitRows) -> LogitRows:

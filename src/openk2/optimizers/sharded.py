@@ -19,6 +19,7 @@ part; gathering at one owner saves the others' FLOPs and half of the bytes.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -249,8 +250,16 @@ def _find_group(bucket: _Bucket) -> Any:
         for group in parameter.device_mesh.get_all_groups():
             if tuple(distributed.get_process_group_ranks(group)) == bucket.ranks:
                 return group
-    # Buckets are in the order of their ranks, so overlapping groups are made in one order.
-    return distributed.new_group(list(bucket.ranks), use_local_synchronization=True)
+    return _new_group(distributed.group.WORLD, bucket.ranks)
+
+
+@cache
+def _new_group(world: Any, ranks: tuple[int, ...]) -> Any:
+    """A group made once in the life of `world`, since torch keeps each until the end.
+
+    Buckets are in the order of their ranks, so overlapping groups are made in one order.
+    """
+    return distributed.new_group(list(ranks), use_local_synchronization=True)
 
 
 def _buckets(transfers: Iterable[Transfer], iteration: Iteration) -> Iterator[_Bucket]:
