@@ -201,8 +201,9 @@ def test_batches_are_filled_to_the_cap_with_matrices_of_one_dtype(
     assert [count for count, dtype in batches if dtype == torch.float64] == [1]
 
 
-def test_one_batch_takes_all_matrices_of_a_shape_and_its_transpose(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("merged", [False, True])
+def test_one_batch_takes_all_matrices_of_a_shape_and_where_it_pays_its_transpose(
+    merged: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes = []
     newton_schulz = muon_update.newton_schulz
@@ -212,10 +213,15 @@ def test_one_batch_takes_all_matrices_of_a_shape_and_its_transpose(
         return newton_schulz(matrices, steps, dtype)
 
     monkeypatch.setattr(muon_update, "newton_schulz", record)
-    model = SmallModel(0)
-    run(MuonClipOptimizer.from_model(model), model, range(1))
-    assert (6, 5, 8) in shapes
-    assert len(shapes) == len(set(shapes))
+    monkeypatch.setattr(muon_update, "merges_transposes", lambda device: merged)
+    model = SmallModel(3)
+    expected = reference_run(model, 2, 0.1, 0.1, 0.95, True, 1.0)
+    run(MuonClipOptimizer.from_model(model, lr=0.1, qk_clip_threshold=1.0), model, range(1, 3))
+    assert ((6, 5, 8) in shapes) == merged
+    assert ({(4, 8, 5), (2, 5, 8)} <= set(shapes)) == (not merged)
+    assert len(shapes) == 2 * len(set(shapes))
+    for name, weight in weights(model).items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-9, msg=name)
 
 
 def test_the_scale_of_all_gradients_does_not_matter() -> None:

@@ -203,6 +203,17 @@ def test_sparse_gradients_are_an_error_with_the_fix() -> None:
         optimizer.step()
 
 
+def test_a_parameter_that_was_frozen_at_first_is_named_when_it_has_a_gradient() -> None:
+    model = TwoHeads()
+    model.head.weight.requires_grad_(False)
+    optimizer = MuonClipOptimizer.from_model(model)
+    model.q_proj.weight.grad = torch.ones_like(model.q_proj.weight)
+    optimizer.step()
+    model.head.weight.requires_grad_(True).grad = torch.ones_like(model.head.weight)
+    with pytest.raises(RuntimeError, match=r"^head.weight was frozen when the optimizer was built"):
+        optimizer.step()
+
+
 def test_groups_added_later_are_planned_and_updated() -> None:
     model = SmallModel(0)
     optimizer = MuonClipOptimizer.from_model(model, lr=0.1)

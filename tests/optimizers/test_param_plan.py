@@ -169,7 +169,19 @@ def test_a_fused_gate_and_up_projection_is_two_matrices() -> None:
     shapes = {"experts.gate_up_proj": (4, 12, 8), "experts.down_proj": (4, 8, 6)}
     named = [(name, nn.Parameter(torch.zeros(shape))) for name, shape in shapes.items()]
     assert plan_parameters(named)[0].row_sizes == (6, 6)
-    assert plan_parameters(named[:1])[0].row_sizes == (12,)
+    with pytest.raises(ValueError, match=r"^experts.gate_up_proj: .* several projections.*row_siz"):
+        plan_parameters(named[:1])
+    (planned,) = plan_parameters(named[:1], {"*": {"row_sizes": (4, 8)}})
+    assert planned.row_sizes == (4, 8)
+
+
+@pytest.mark.parametrize("name", ["attn.Wqkv.weight", "lstm.weight_ih_l0", "attn.c_attn.weight"])
+def test_projections_stored_as_one_need_their_sizes(name: str) -> None:
+    named = [(name, nn.Parameter(torch.zeros(12, 8)))]
+    with pytest.raises(ValueError, match=r"row_sizes.*one matrix with \{'rule': 'muon'\}"):
+        plan_parameters(named)
+    assert plan_parameters(named, {name: {"row_sizes": (4, 4, 4)}})[0].matrices == 3
+    assert plan_parameters(named, {name: {"rule": "muon"}})[0].matrices == 1
 
 
 def test_row_sizes_must_add_up() -> None:

@@ -7,6 +7,7 @@ accumulate in float32 and store their lower triangle twice, as it is and mirrore
 symmetric to the bit. `TRITON_INTERPRET=1` runs it on tensors of the CPU.
 """
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -32,16 +33,18 @@ def symmetric_matmul_triton(
     tiles = triton.cdiv(S, tile)
     C = out if addend is None else addend
     # A launch axis holds at most 65535 programs but the first: the matrices share it with the rows.
-    _lower_triangle[(N * tiles, tiles)](
-        *(X_NSK, Y_NSK, C, out),
-        *(S, K, alpha, beta),
-        *(*X_NSK.stride(), *Y_NSK.stride(), *C.stride(), *out.stride()),
-        HAS_ADDEND=addend is not None,
-        TILE=tile,
-        DEPTH=depth,
-        num_warps=8 if tile == 128 else 4,
-        num_stages=3,
-    )
+    # Triton launches on the current device, which need not be the tensors'.
+    with torch.cuda.device_of(X_NSK):
+        _lower_triangle[(N * tiles, tiles)](
+            *(X_NSK, Y_NSK, C, out),
+            *(S, K, alpha, beta),
+            *(*X_NSK.stride(), *Y_NSK.stride(), *C.stride(), *out.stride()),
+            HAS_ADDEND=addend is not None,
+            TILE=tile,
+            DEPTH=depth,
+            num_warps=8 if tile == 128 else 4,
+            num_stages=3,
+        )
     return out
 
 

@@ -1,6 +1,7 @@
 """What an optimizer can tell of its last step, at no wait for the device until somebody asks."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from math import sqrt
 
 import torch
@@ -10,16 +11,29 @@ from openk2.optimizers.muon_update import UpdateStatistics
 from openk2.optimizers.qk_clip import QKClip
 from openk2.optimizers.sharded import Exchange
 
-__all__ = ["StepDiagnostics", "warn_without_gradients"]
+__all__ = ["StepDiagnostics", "check_gradients"]
 
 
-def warn_without_gradients() -> None:
-    """Say that a step trains nothing, which no loss curve says at once."""
-    warnings.warn(
-        "no parameter of the optimizer has a gradient, so this step changes none; if the model was "
-        "sharded, moved or given other parameters since, build the optimizer from it again",
-        stacklevel=5,
-    )
+def check_gradients(
+    gradients: Mapping[Tensor, Tensor], left_out: Sequence[tuple[str, Tensor]]
+) -> None:
+    """Say what a step that trains less than its user thinks would keep to itself.
+
+    `left_out`: (name, parameter) of what was frozen when the optimizer was built. RuntimeError if
+    one of them has a gradient now; a warning if no parameter at all has one.
+    """
+    for name, parameter in left_out:
+        if parameter.grad is not None:
+            raise RuntimeError(
+                f"{name} was frozen when the optimizer was built and has a gradient now; build the "
+                "optimizer again, or freeze it"
+            )
+    if not gradients:
+        warnings.warn(
+            "no parameter of the optimizer has a gradient, so this step changes none; if the model "
+            "was sharded, moved or given other parameters since, build the optimizer from it again",
+            stacklevel=5,
+        )
 
 
 class StepDiagnostics:

@@ -18,7 +18,6 @@ from torch.distributed.tensor.placement_types import Placement, _StridedShard
 __all__ = [
     "Box",
     "Holder",
-    "first_row",
     "holders",
     "local_box",
     "local_gradient",
@@ -65,11 +64,6 @@ def local_box(tensor: Tensor) -> Box:
     rank = torch.distributed.get_rank()
     nothing = tuple((0, 0) for _ in tensor.shape)
     return next((holder.box for holder in holders(tensor) if holder.rank == rank), nothing)
-
-
-def first_row(tensor: Tensor) -> int:
-    """The first row, in the whole tensor, that this process holds."""
-    return local_box(tensor)[0][0]
 
 
 def local_rows(tensor: Tensor) -> slice:

@@ -32,7 +32,12 @@ class Region(NamedTuple):
     rows: int
 
     def view(self, tensor: Tensor) -> Tensor:
-        """[matrices, rows, columns] of a parameter's local part, sharing memory."""
+        """[matrices, rows, columns] of a parameter's local part, sharing memory.
+
+        [rows, columns] where that is one matrix, and the whole of what is here.
+        """
+        if tensor.ndim == 2 and len(tensor) == self.rows:
+            return tensor
         blocks, length = stacked(tensor), self.matrices * self.rows
         if blocks.shape[1] != length:
             blocks = blocks[:, self.first_row : self.first_row + length]

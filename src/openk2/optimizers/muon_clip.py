@@ -28,7 +28,7 @@ from torch.optim.optimizer import ParamsT
 from openk2.core.protocols import ClipTarget
 from openk2.optimizers.adamw import adamw_update
 from openk2.optimizers.clip_targets import find_clip_targets
-from openk2.optimizers.diagnostics import StepDiagnostics, warn_without_gradients
+from openk2.optimizers.diagnostics import StepDiagnostics, check_gradients
 from openk2.optimizers.group_options import check_options
 from openk2.optimizers.layout import local_box, local_gradient, local_tensor
 from openk2.optimizers.matrices import Geometry, geometry
@@ -37,6 +37,7 @@ from openk2.optimizers.muon_update import (
     MuonParameter,
     UpdateScale,
     UpdateStatistics,
+    group_coefficients,
     number_or_tensor,
     update_batches,
 )
@@ -136,6 +137,7 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
         check_options(defaults)
         self._rules: dict[Tensor, ParameterRule] = {}
         self._geometry: dict[Tensor, Geometry] = {}
+        self._left_out: list[tuple[str, Tensor]] = []
         self._exchange: Exchange | None = None
         self._exchange_is_planned = False
         self.iteration = Iteration(newton_schulz_dtype, compile)
@@ -188,6 +190,7 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
         optimizer = cls(groups, clip_targets=targets if clips else (), **options)
         # In the model's order, not that of the groups.
         optimizer._rules = {parameters[p.name]: optimizer._rules[parameters[p.name]] for p in plan}
+        optimizer._left_out = [item for item in parameters.items() if not item[1].requires_grad]
         return optimizer
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -224,8 +227,7 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         gradients = {p: local_gradient(p) for p in self._rules if p.grad is not None}
-        if not gradients:
-            warn_without_gradients()
+        check_gradients(gradients, self._left_out)
         if self.non_finite != "ignore" and not self._all_finite(gradients):
             return loss
         statistics = UpdateStatistics(measure_orthogonality=self.measure_orthogonality)
@@ -284,10 +286,11 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
         exact = group["torch_exact"]
         parameters, here = _of_group(group, gradients)
         momenta = self._buffers(parameters, "momentum_buffer", widen=not exact)
+        lr, steps = number_or_tensor(group["lr"]), group_coefficients(group)
         items = {}
         for parameter, gradient, momentum in zip(parameters, here, momenta, strict=True):
-            weight, its_geometry = local_tensor(parameter), self._geometry_of(parameter)
-            item = MuonParameter(parameter, its_geometry, group, weight, gradient, momentum)
+            weight, place = local_tensor(parameter), self._geometry_of(parameter)
+            item = MuonParameter(parameter, place, group, weight, gradient, momentum, lr, steps)
             if exact:
                 torch_exact_step(item, statistics)
             else:
@@ -327,15 +330,14 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
         """The local state `name` of each parameter, zeros at first, float32 or wider."""
         for parameter in parameters:
             if name not in self.state[parameter]:
-                wide = torch.promote_types(parameter.dtype, torch.float32)
-                dtype = wide if widen else parameter.dtype
+                least = torch.float32 if widen else parameter.dtype
+                dtype = torch.promote_types(parameter.dtype, least)
                 self.state[parameter][name] = torch.zeros_like(parameter, dtype=dtype)
         return [local_tensor(self.state[parameter][name]) for parameter in parameters]
 
     def _all_finite(self, gradients: dict[Tensor, Tensor]) -> bool:
         """False to skip this step; FloatingPointError if that is the option."""
-        here = list(gradients.values())
-        device = next(iter(self._rules), torch.empty(0)).device
+        here, device = list(gradients.values()), next(iter(self._rules)).device
         if not has_non_finite(here, device, self.process_group):
             return True
         if self.non_finite == "error":
@@ -367,14 +369,11 @@ class MuonClipOptimizer(StepDiagnostics, torch.optim.Optimizer):
     def _audit(self, gradients: Iterable[Tensor], statistics: UpdateStatistics) -> None:
         """Compare what passed through Newton-Schulz with the plan, whatever the groups say now."""
         for parameter in gradients:
-            planned = self._rules[parameter]
-            if planned.rule == "adamw":
-                continue
-            expected = self._geometry_of(parameter).touched
-            if statistics.matrices[parameter] != expected:
+            planned, found = self._rules[parameter], statistics.matrices[parameter]
+            if planned.rule == "muon" and found != self._geometry_of(parameter).touched:
                 raise RuntimeError(
-                    f"{planned.name}: planned for Muon with {expected} matrices here, but "
-                    f"{statistics.matrices[parameter]} were orthogonalised in this step"
+                    f"{planned.name}: planned for Muon with {self._geometry_of(parameter).touched} "
+                    f"matrices here, but {found} were orthogonalised in this step"
                 )
 
 
@@ -390,6 +389,7 @@ def _of_group(
 # What copies and pickles take along; the rest is planned anew.
 _COPIED = (
     "_rules",
+    "_left_out",
     "iteration",
     "non_finite",
     "share_replicas",

@@ -65,7 +65,7 @@ class Iteration:
         return run(matrices_NSL, steps, matrices_NSL.dtype)
 
 
-@dataclass
+@dataclass(slots=True)
 class MuonParameter:
     """One parameter in one step: the parts that this process holds, and its group's options.
 
@@ -79,14 +79,9 @@ class MuonParameter:
     weight: Tensor
     gradient: Tensor
     momentum: Tensor
+    lr: float | Tensor  # a tensor only where the host would have to wait for it
+    coefficients: Coefficients
     accumulated: bool = False
-
-    @property
-    def coefficients(self) -> Coefficients:
-        return group_coefficients(self.group)
-
-    def scale(self, rows: int, columns: int) -> float:
-        return update_scale(self.group, rows, columns)
 
 
 @dataclass
@@ -120,19 +115,24 @@ class UpdateStatistics:
 
 
 class MuonMatrices(NamedTuple):
-    """Equal matrices of one parameter, the short side first; three views and their owner."""
+    """Equal matrices of one parameter: views [N, R, C], or [R, C] of a single one.
+
+    Where transposes are merged they are [N, S, L], the short side first.
+    """
 
     owner: MuonParameter
-    weight_NSL: Tensor
-    gradient_NSL: Tensor
-    momentum_NSL: Tensor
+    weight: Tensor
+    gradient: Tensor
+    momentum: Tensor
+    number: int
     scale: float
 
     def direction(self) -> Tensor:
         """What Newton-Schulz takes: mu M_t + G_t, or M_t."""
-        if not self.owner.accumulated:
-            accumulate(self.owner.group, self.gradient_NSL, self.momentum_NSL)
-        return direction(self.owner.group, self.gradient_NSL, self.momentum_NSL)
+        owner = self.owner
+        if not owner.accumulated:
+            accumulate(owner.group, self.gradient, self.momentum)
+        return direction(owner.group, self.gradient, self.momentum)
 
 
 def accumulate(group: Mapping[str, Any], gradient: Tensor, momentum: Tensor) -> None:
@@ -149,20 +149,23 @@ def direction(group: Mapping[str, Any], gradient: Tensor, momentum: Tensor) -> T
 
 def matrices_here(item: MuonParameter) -> Iterator[MuonMatrices]:
     """The whole matrices of a parameter that are here, at most a batch of them at a time."""
-    limit = CPU_PIECE_ELEMENTS if item.weight.device.type == "cpu" else MAX_BATCH_ELEMENTS
+    on_cpu = item.weight.is_cpu
     gradient = item.gradient.contiguous() if item.gradient.ndim == 3 else item.gradient
     for region in item.geometry.regions:
         views = [region.view(t) for t in (item.weight, gradient, item.momentum)]
-        count, rows, columns = views[0].shape
-        scale = item.scale(rows, columns)
-        if rows > columns:
+        *stack, rows, columns = views[0].shape
+        count = stack[0] if stack else 1
+        scale = update_scale(item.group, rows, columns)
+        if rows > columns and merges_transposes(item.weight.device):
             views = [view.mT for view in views]
+        limit = min(CPU_PIECE_ELEMENTS, CPU_BATCH_ELEMENTS) if on_cpu else MAX_BATCH_ELEMENTS
         at_once = max(1, limit // (rows * columns))
-        for start in range(0, count, at_once):
-            weight, gradient_NSL, momentum = (
-                (view[start : start + at_once] for view in views) if count > at_once else views
-            )
-            yield MuonMatrices(item, weight, gradient_NSL, momentum, scale)
+        if count <= at_once:
+            weight, its_gradient, momentum = views
+            yield MuonMatrices(item, weight, its_gradient, momentum, count, scale)
+            continue
+        for weight, its_gradient, momentum in zip(*(v.split(at_once) for v in views), strict=True):
+            yield MuonMatrices(item, weight, its_gradient, momentum, len(weight), scale)
 
 
 def update_batches(
@@ -173,24 +176,30 @@ def update_batches(
     for batch in _batches(pieces):
         first = batch[0]
         dtype = iteration.dtype_of(first.owner.parameter)
-        counts = [len(piece.weight_NSL) for piece in batch]
-        short, long = first.weight_NSL.shape[1:]
-        X_NSL = first.weight_NSL.new_empty(sum(counts), short, long, dtype=dtype)
+        total = sum(piece.number for piece in batch)
+        X_NRC = first.weight.new_empty(total, *first.weight.shape[-2:], dtype=dtype)
         # One piece after the other, so that what it reads and writes stays in the cache.
-        for piece, slot in zip(batch, X_NSL.split(counts), strict=True):
+        for piece, slot in zip(batch, _slots(X_NRC, batch), strict=True):
             slot.copy_(piece.direction())
-        orthogonal_NSL = iteration(X_NSL, first.owner.coefficients)
-        for piece, update in zip(batch, orthogonal_NSL.split(counts), strict=True):
-            apply_update(piece.weight_NSL, update, piece.owner.group, piece.scale)
-            statistics.matrices[piece.owner.parameter] += len(update)
-        scales = [piece.scale for piece in batch]
-        statistics.record(orthogonal_NSL, list(zip(counts, scales, strict=True)))
+        orthogonal_NRC = iteration(X_NRC, first.owner.coefficients)
+        for piece, update in zip(batch, _slots(orthogonal_NRC, batch), strict=True):
+            apply_update(piece.weight, update, piece.owner, piece.scale)
+            statistics.matrices[piece.owner.parameter] += piece.number
+        statistics.record(orthogonal_NRC, [(piece.number, piece.scale) for piece in batch])
 
 
-def apply_update(weight: Tensor, update: Tensor, group: Mapping[str, Any], scale: float) -> None:
+def _slots(X_NRC: Tensor, batch: Sequence[MuonMatrices]) -> Iterable[Tensor]:
+    """The part of a batch that belongs to each piece, of its shape."""
+    if all(piece.weight.ndim == 2 for piece in batch):
+        return X_NRC.unbind()
+    parts = X_NRC.split([piece.number for piece in batch])
+    return (part.view_as(piece.weight) for part, piece in zip(parts, batch, strict=True))
+
+
+def apply_update(weight: Tensor, update: Tensor, item: MuonParameter, scale: float) -> None:
     """weight = (1 - lr * decay) weight - lr * scale * update; of equal shapes."""
-    lr, decay = number_or_tensor(group["lr"]), group["weight_decay"]
-    if decay and group["cautious_weight_decay"]:
+    lr, decay = item.lr, item.group["weight_decay"]
+    if decay and item.group["cautious_weight_decay"]:
         # Only where the update and the decay pull a weight the same way (arXiv 2510.12402).
         agrees = update * weight > 0
         weight.sub_(weight * agrees * (lr * decay))
@@ -202,9 +211,12 @@ def apply_update(weight: Tensor, update: Tensor, group: Mapping[str, Any], scale
         weight.add_(update, alpha=-lr * scale)
 
 
-def batch_elements(device: torch.device) -> int:
-    """How many elements make a batch of Newton-Schulz on a device."""
-    return CPU_BATCH_ELEMENTS if device.type == "cpu" else MAX_BATCH_ELEMENTS
+def merges_transposes(device: torch.device) -> bool:
+    """Whether a shape and its transpose make one batch, which saves launches on a GPU.
+
+    On a CPU copying a matrix across its rows costs more than another batch.
+    """
+    return device.type != "cpu"
 
 
 def number_or_tensor(lr: float | Tensor) -> float | Tensor:
@@ -235,16 +247,17 @@ def update_scale(group: Mapping[str, Any], rows: int, columns: int) -> float:
 
 def _batches(pieces: Iterable[MuonMatrices]) -> Iterator[list[MuonMatrices]]:
     """The pieces in batches of one shape, device, dtype and iteration, of limited size."""
+    cpu_limit = CPU_BATCH_ELEMENTS * torch.get_num_threads()  # each core has a cache of its own
     filling: dict[tuple[Any, ...], list[MuonMatrices]] = defaultdict(list)
     elements: Counter[tuple[Any, ...]] = Counter()
     for piece in pieces:
-        momentum_NSL = piece.momentum_NSL
-        shape = tuple(momentum_NSL.shape[1:])
-        key = (shape, momentum_NSL.device, momentum_NSL.dtype, piece.owner.coefficients)
-        limit = batch_elements(momentum_NSL.device)
-        if filling[key] and elements[key] + momentum_NSL.numel() > limit:
+        momentum, size = piece.momentum, piece.momentum.numel()
+        shape, steps = momentum.shape[-2:], piece.owner.coefficients
+        key = (shape, momentum.device, momentum.dtype, steps)
+        limit = cpu_limit if momentum.is_cpu else MAX_BATCH_ELEMENTS
+        if filling[key] and elements[key] + size > limit:
             yield filling.pop(key)
             elements[key] = 0
         filling[key].append(piece)
-        elements[key] += momentum_NSL.numel()
+        elements[key] += size
     yield from filling.values()

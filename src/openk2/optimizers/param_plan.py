@@ -34,6 +34,8 @@ _ADAMW_NAMES = {
     "lm_head": "output head",
 }
 _ROUTER_GATES = ("gate", "router")
+# Projections stored as one; what the model does not say of them, its user has to.
+_FUSED = ("qkv", "query_key_value", "in_proj_weight", "c_attn", "gate_up_proj", "weight_ih_l")
 # Two-dimensional parameters of such names are seldom matrices that multiply activations.
 _AMBIGUOUS_WORDS = (
     "bias",
@@ -150,6 +152,8 @@ def plan_parameters(
             blocks = blocks or _fused_gate_and_up(name, shapes)
             if planned.rule == "muon" and blocks:
                 planned = replace(planned, row_sizes=tuple(blocks))
+            elif planned.rule == "muon":
+                _refuse_fused(name, shape)
             plan.append(planned)
     return plan
 
@@ -185,6 +189,16 @@ def _plan_by_shape(name: str, shape: tuple[int, ...], vocabularies: set[int]) ->
             raise ValueError(f"{name}: by its name {list(shape)} may be no hidden matrix; {fix}")
     is_gate = name.removesuffix(".weight").split(".")[-1] in _ROUTER_GATES
     return ParameterRule(name, shape, "muon", "router gate" if is_gate else "hidden matrix")
+
+
+def _refuse_fused(name: str, shape: tuple[int, ...]) -> None:
+    """ValueError for projections stored as one of which nobody said how they divide."""
+    if any(word in name for word in _FUSED):
+        raise ValueError(
+            f"{name}: by its name {list(shape)} holds several projections; say how many rows each "
+            f"has with overrides={{'{name}': {{'row_sizes': (...)}}}}, or make it one matrix with "
+            "{'rule': 'muon'}"
+        )
 
 
 def _fused_gate_and_up(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:

@@ -212,7 +212,7 @@ class Exchange:
                     continue
                 weight = _here(item, item.weight, part.box)
                 update = arrived[transfer.owner][begin:end].view(weight.shape)
-                apply_update(weight, update, item.group, _scale(transfer))
+                apply_update(weight, update, item, _scale(transfer))
                 statistics.matrices[transfer.parameter] += 1
 
     def _all_to_all(

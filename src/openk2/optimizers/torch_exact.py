@@ -8,7 +8,8 @@ normalise a bfloat16 momentum in place when `nesterov` is off (pytorch #194664).
 
 import torch
 
-from openk2.optimizers.muon_update import MuonParameter, UpdateStatistics
+from openk2.optimizers.matrices import stacked
+from openk2.optimizers.muon_update import MuonParameter, UpdateStatistics, update_scale
 
 __all__ = ["torch_exact_step"]
 
@@ -22,8 +23,8 @@ def torch_exact_step(item: MuonParameter, statistics: UpdateStatistics) -> None:
     item.momentum.lerp_(item.gradient, 1 - momentum)
     update = item.gradient.lerp(item.momentum, momentum) if group["nesterov"] else item.momentum
     for region in item.geometry.regions:
-        views = zip(region.view(item.weight), region.view(update), strict=True)
-        for weight_RC, update_RC in views:
+        weights, updates = (stacked(region.view(t)) for t in (item.weight, update))
+        for weight_RC, update_RC in zip(weights, updates, strict=True):
             X = update_RC.to(torch.bfloat16, copy=True)
             tall = X.shape[0] > X.shape[1]
             if tall:
@@ -34,5 +35,5 @@ def torch_exact_step(item: MuonParameter, statistics: UpdateStatistics) -> None:
                 B = torch.addmm(A, A, A, beta=b, alpha=c)
                 X = torch.addmm(X, B, X, beta=a)
             weight_RC.mul_(1 - lr * group["weight_decay"])
-            weight_RC.add_(X.T if tall else X, alpha=-(lr * item.scale(*weight_RC.shape)))
+            weight_RC.add_(X.T if tall else X, alpha=-(lr * update_scale(group, *weight_RC.shape)))
             statistics.matrices[item.parameter] += 1
