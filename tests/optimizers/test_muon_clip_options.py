@@ -63,12 +63,15 @@ def test_coefficients_by_name_by_hand_and_in_another_number(
     assert not torch.equal(default, by_hand)
 
 
-def test_deepseek_v4_leaves_almost_no_residual(weight: Tensor, gradient: Tensor) -> None:
+@pytest.mark.parametrize("tall", [False, True])
+def test_deepseek_v4_leaves_almost_no_residual(
+    tall: bool, weight: Tensor, gradient: Tensor
+) -> None:
     residuals = {}
     for name in ("k2", "deepseek_v4"):
-        parameter = nn.Parameter(weight.clone())
+        parameter = nn.Parameter(weight.mT.clone() if tall else weight.clone())
         optimizer = MuonClipOptimizer([("up.weight", parameter)], coefficients=name)
-        parameter.grad = gradient
+        parameter.grad = gradient.mT if tall else gradient
         optimizer.step()
         assert optimizer.orthogonality_residual() is None
         optimizer.measure_orthogonality = True

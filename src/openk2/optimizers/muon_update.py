@@ -94,24 +94,25 @@ class UpdateStatistics:
     matrices: Counter[Tensor] = field(default_factory=Counter)
     measure_orthogonality: bool = False
 
-    def record(self, orthogonal_NSL: Tensor, scales: Sequence[tuple[int, float]]) -> None:
+    def record(self, orthogonal_NRC: Tensor, scales: Sequence[tuple[int, float]]) -> None:
         """Take in a batch; `scales` are (matrices, scale) of its parts, in order."""
+        # One norm a matrix, which a CPU's cores share; in the dtype of the iteration, whose sums
+        # torch keeps in float32 anyway.
+        norms_N = torch.linalg.vector_norm(orthogonal_NRC, dim=(1, 2)).to(torch.float32)
         if len({scale for _, scale in scales}) == 1:
-            parts = [(orthogonal_NSL, scales[0][1])]
+            parts = [(norms_N, scales[0][1])]
         else:
-            pieces = orthogonal_NSL.split([count for count, _ in scales])
+            pieces = norms_N.split([count for count, _ in scales])
             parts = [(piece, scale) for piece, (_, scale) in zip(pieces, scales, strict=True)]
-        for piece, scale in parts:
-            # In the dtype of the iteration, whose sums torch keeps in float32 anyway.
-            norm = torch.linalg.vector_norm(piece).to(torch.float32)
-            self.squares.append((norm * scale).square())
-        self.elements += orthogonal_NSL.numel()
+        self.squares += [(norms * scale).square().sum() for norms, scale in parts]
+        self.elements += orthogonal_NRC.numel()
         if self.measure_orthogonality:
-            X = orthogonal_NSL.to(torch.promote_types(orthogonal_NSL.dtype, torch.float32))
+            X = orthogonal_NRC.to(torch.promote_types(orthogonal_NRC.dtype, torch.float32))
+            X = X.mT if X.shape[1] > X.shape[2] else X
             identity = torch.eye(X.shape[1], dtype=X.dtype, device=X.device)
             residual_NSS = torch.baddbmm(identity, X, X.mT, beta=-1)
-            norms_N = torch.linalg.vector_norm(residual_NSS, dim=(1, 2)) / sqrt(X.shape[1])
-            self.residuals.append(norms_N)
+            residual_N = torch.linalg.vector_norm(residual_NSS, dim=(1, 2))
+            self.residuals.append(residual_N / sqrt(X.shape[1]))
 
 
 class MuonMatrices(NamedTuple):
