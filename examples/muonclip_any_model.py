@@ -84,6 +84,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--adamw", action="store_true", help="AdamW with QK-Clip")
     arguments = parser.parse_args()
+    if min(arguments.steps, arguments.tau, arguments.lr) <= 0:
+        parser.error("--steps, --tau and --lr must be positive")
 
     torch.manual_seed(0)
     model, text = build_model(arguments.family), standard_library()

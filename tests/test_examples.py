@@ -33,3 +33,15 @@ def test_muonclip_any_model(
     losses = [float(line[1]) for line in steps]
     assert losses[1] < losses[0] == pytest.approx(math.log(256), abs=0.2)
     assert float(steps[0][2]) > 0.1 and int(steps[0][3]) > 0
+
+
+@pytest.mark.parametrize("flag", ["--steps", "--tau", "--lr"])
+def test_a_flag_that_is_not_positive_is_one_line(
+    flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = str(EXAMPLES / "muonclip_any_model.py")
+    monkeypatch.setattr("sys.argv", [script, flag, "0"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("--steps, --tau and --lr must be positive\n")
