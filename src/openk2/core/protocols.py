@@ -1,9 +1,13 @@
 """Where rooms that do not import each other meet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["ClipTarget", "HeadMatrices", "LogitRows"]
+from openk2.core.generation import DEFAULT_SAMPLING, Completion, Constraint, SamplingOptions
+from openk2.core.records import Message, ToolSpec
+
+__all__ = ["ClipTarget", "Generator", "HeadMatrices", "LogitRows"]
 
 
 @dataclass(frozen=True)
@@ -80,3 +84,37 @@ class ClipTarget(Protocol):
 
     def head_matrices(self) -> list[HeadMatrices]:
         """The weights whose rows fall into several projections or into heads."""
+
+
+class Generator(Protocol):
+    """Whoever continues texts and dialogs: the engine in process, or a server far away.
+
+    Calls may run at the same time; the implementation batches or limits them. `samples` asks for
+    that many independent continuations of one prompt. Raises UserError for a request that can
+    never succeed; what may succeed later is retried inside.
+    """
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec] = (),
+        options: SamplingOptions = DEFAULT_SAMPLING,
+        *,
+        samples: int = 1,
+        tool_choice: str = "auto",
+        response_format: Constraint | None = None,
+    ) -> list[Completion]:
+        """The assistant's next turn. `tool_choice`: none, auto, required, or a tool's name."""
+
+    async def complete(
+        self,
+        prompt: str,
+        options: SamplingOptions = DEFAULT_SAMPLING,
+        *,
+        samples: int = 1,
+        response_format: Constraint | None = None,
+    ) -> list[Completion]:
+        """A continuation of plain text; no chat format, special tokens in `prompt` are text."""
+
+    async def close(self) -> None:
+        """Give back connections, threads and files."""
