@@ -37,8 +37,9 @@ from benchmarks.stock import (
 from benchmarks.table import Table, verdict
 from benchmarks.timing import Prepare, Timing, interleaved_workers, started
 from openk2.data import NO_TARGET, Batch
-from openk2.integrations.hf_checkpoints import load_pretrained, save_pretrained
+from openk2.integrations.hf_checkpoints import save_pretrained
 from openk2.models import KimiK2Config, KimiK2MoEModel, PackedDocuments
+from openk2.models.pretrained import load_pretrained
 from openk2.optimizers import MuonClipOptimizer
 from openk2.recipes.catalogue import nano
 from openk2.training.machine import set_up

@@ -16,7 +16,7 @@ from typing import NoReturn
 from openk2.core.config import parse_overrides
 from openk2.core.device import limit_spinning, probe_machine
 from openk2.core.errors import UserError
-from openk2.core.run_folder import FULL_DISK
+from openk2.core.run_folder import FULL_DISK, latest_checkpoint
 from openk2.core.terminal import printable
 
 __all__ = ["main"]
@@ -186,8 +186,8 @@ def _show(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     import torch
 
-    from openk2.integrations.hf_checkpoints import load_pretrained, save_pretrained
-    from openk2.training.checkpointing import latest_checkpoint
+    from openk2.integrations.hf_checkpoints import save_pretrained
+    from openk2.models.pretrained import load_pretrained
 
     checkpoint = latest_checkpoint(options.folder / "checkpoints")
     if checkpoint is None:

@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from openk2.core.errors import UserError
-from openk2.integrations.hf_checkpoints import load_pretrained, save_pretrained
+from openk2.integrations.hf_checkpoints import save_pretrained
 from openk2.models import KimiK2Config, KimiK2MoEModel
 from openk2.models import checkpoint_layout as layout
 from openk2.models.checkpoint_layout import official_tensors, read_weights
+from openk2.models.pretrained import load_pretrained
 
 from ..parity.random_models import random_model
 

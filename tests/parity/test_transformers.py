@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DeepseekV3ForCausalLM
 
-from openk2.integrations.hf_checkpoints import load_pretrained, save_pretrained
+from openk2.integrations.hf_checkpoints import save_pretrained
 from openk2.models import KimiK2Config, KimiK2MoEModel, PackedDocuments, YarnScaling
 from openk2.models.checkpoint_layout import official_tensors
+from openk2.models.pretrained import load_pretrained
 from openk2.training.loss import linear_cross_entropy
 
 from .random_models import SEEDS, random_batch, random_model, transformers_twin

@@ -18,8 +18,9 @@ __all__ = [
     "ToolCallFormat",
 ]
 
-# stop: a stop token or string, or the end of the grammar; repetition: the same words over and over.
-FinishReason = Literal["stop", "length", "repetition", "aborted"]
+# stop: a stop token or string, or the end of the grammar; repetition: the same words over and over;
+# failed: the model's numbers are not finite, or the grammar allows no token.
+FinishReason = Literal["stop", "length", "repetition", "aborted", "failed"]
 
 
 @dataclass(frozen=True)

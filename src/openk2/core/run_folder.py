@@ -19,7 +19,13 @@ from typing import Any, TextIO
 from openk2.core.config import differences, load_toml, to_toml
 from openk2.core.errors import UserError
 
-__all__ = ["FULL_DISK", "RunFolder", "atomic_folder", "write_atomically"]
+__all__ = [
+    "FULL_DISK",
+    "RunFolder",
+    "atomic_folder",
+    "latest_checkpoint",
+    "write_atomically",
+]
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -94,6 +100,11 @@ class RunFolder:
                 shutil.rmtree(leftover)
             else:
                 leftover.unlink()
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint in a folder of them; None if there is none."""
+    return max(folder.glob("step-????????"), default=None)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -1,5 +1,14 @@
-"""Text from a model."""
+"""Text from a model: the engine, its requests and results."""
 
-from openk2.inference.sampling import sample
+from openk2.inference.engine import Engine, EngineStatistics
+from openk2.inference.requests import Generation, GenerationRequest, PausedRequest, Sample, Update
 
-__all__ = ["sample"]
+__all__ = [
+    "Engine",
+    "EngineStatistics",
+    "Generation",
+    "GenerationRequest",
+    "PausedRequest",
+    "Sample",
+    "Update",
+]

@@ -4,7 +4,16 @@ from dataclasses import dataclass, field
 
 from openk2.core.generation import Constraint, FinishReason, SamplingOptions
 
-__all__ = ["Generation", "GenerationRequest", "Sample", "TokenScore", "Update"]
+__all__ = [
+    "Generation",
+    "GenerationRequest",
+    "PausedRequest",
+    "PausedSample",
+    "Sample",
+    "TokenScore",
+    "TopTokens",
+    "Update",
+]
 
 # (token, log-probability) of the likeliest tokens at a position, likeliest first.
 TopTokens = tuple[tuple[int, float], ...]
@@ -36,7 +45,7 @@ class TokenScore:
     top: TopTokens = ()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Update:
     """What one step of the engine brought for one sample of one request.
 
@@ -78,9 +87,47 @@ class Sample:
 
 @dataclass
 class Generation:
-    """All samples of one request."""
+    """All samples of one request; `refused` says why there are none."""
 
     samples: list[Sample]
     prompt_scores: tuple[TokenScore, ...] = ()
     cached_tokens: int = 0
     refused: str | None = None
+
+    def add(self, update: Update) -> None:
+        """Take what one step brought."""
+        if update.sample >= 0:
+            sample = self.samples[update.sample]
+            sample.tokens += update.tokens
+            sample.log_probs += update.log_probs
+            sample.top += update.top
+            sample.finish_reason = update.finish_reason
+            self.cached_tokens += update.cached_tokens
+        elif update.refused is not None:
+            self.refused = update.refused
+        elif update.prompt_scores:
+            self.prompt_scores = update.prompt_scores
+
+
+@dataclass(frozen=True)
+class PausedSample:
+    """An unfinished continuation: its number, the key of its random numbers, what it has so far."""
+
+    sample: int
+    key: int | None
+    tokens: tuple[int, ...] = ()
+    log_probs: tuple[float, ...] = ()
+    top: tuple[TopTokens, ...] = ()
+
+
+@dataclass(frozen=True)
+class PausedRequest:
+    """A request and its unfinished samples, to go on with: plain data, to be kept or sent."""
+
+    request: GenerationRequest
+    samples: tuple[PausedSample, ...]
+
+    @classmethod
+    def at_start(cls, request: GenerationRequest) -> "PausedRequest":
+        """A request of which nothing is done."""
+        return cls(request, tuple(PausedSample(i, None) for i in range(request.samples)))

@@ -1,45 +1,220 @@
-"""Sampling a continuation, one token at a time."""
+"""Drawing the next token of many sequences at once, each with its own options.
 
-from collections.abc import Sequence
+The random number of a token is a function of the sequence's seed and the token's position alone.
+So a sample is the same in any batch, and a sequence that was paused, moved or preempted goes on as
+if it had not been.
 
+S rows (sequences), V vocabulary, R rows with a grammar.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from openk2.models import KimiK2MoEModel
+from openk2.core.generation import SamplingOptions
 
-__all__ = ["sample"]
+__all__ = ["Allowed", "Drawn", "OptionTable", "draw", "uniform"]
+
+FIRST_CANDIDATES = 64  # of a row whose filters keep few tokens: more are looked at where needed
+
+# Rows with a grammar, and for each a bit for every token: [R], int32 [R, ceil(V / 32)].
+Allowed = tuple["IntArray", "npt.NDArray[np.int32]"]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
-@torch.no_grad()
-def sample(
-    model: KimiK2MoEModel,
-    tokens: Sequence[int],
-    count: int,
-    temperature: float = 0.8,
-    seed: int = 0,
-    stop: int | None = None,
-) -> list[int]:
-    """Up to `count` tokens after `tokens`, until `stop`; temperature 0 takes the likeliest.
+class OptionTable:
+    """The options of up to `lanes` sequences as columns, so that a step handles them together."""
 
-    Ends early where a model that diverged gives logits that are not finite. Runs the whole prefix
-    for each token, so it is meant for a sample here and there.
+    def __init__(self, lanes: int) -> None:
+        self.temperature = np.ones(lanes)
+        self.top_p = np.ones(lanes)
+        self.top_k = np.zeros(lanes, dtype=np.int64)
+        self.min_p = np.zeros(lanes)
+        self.key = np.zeros(lanes, dtype=np.uint64)
+        self.top_log_probs = np.zeros(lanes, dtype=np.int64)
+        self.biased = np.zeros(lanes, dtype=np.bool_)
+        self._bias: dict[int, tuple[list[int], list[float]]] = {}
+
+    def set(self, lane: int, options: SamplingOptions, key: int) -> None:
+        """`key` is what the sequence's random numbers come from, 64 bits."""
+        self.temperature[lane] = options.temperature
+        self.top_p[lane], self.top_k[lane] = options.top_p, options.top_k
+        self.min_p[lane], self.key[lane] = options.min_p, key
+        self.top_log_probs[lane] = options.top_log_probs
+        self.biased[lane] = bool(options.logit_bias)
+        self._bias[lane] = list(options.logit_bias), list(options.logit_bias.values())
+
+    def add_bias(self, logits_SV: Tensor, lanes: IntArray) -> None:
+        """Add each row's logit bias in place; -100 forbids, as in OpenAI's API."""
+        for row in np.flatnonzero(self.biased[lanes]):
+            ids, values = self._bias[int(lanes[row])]
+            known = [(i, -torch.inf if v <= -100 else v) for i, v in zip(ids, values, strict=True)]
+            index = torch.tensor([i for i, _ in known], device=logits_SV.device)
+            logits_SV[int(row), index] += torch.tensor(
+                [v for _, v in known], dtype=logits_SV.dtype, device=logits_SV.device
+            )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one step drew: see `inference.requests.Update` for the log-probabilities.
+
+    A row whose logits are not finite, or that is allowed no token, has log-probability NaN.
     """
-    training = model.training
-    model.eval()
-    generator = torch.Generator().manual_seed(seed)
-    device = model.lm_head.weight.device
-    text = list(tokens)
-    for _ in range(count):
-        hidden = model.hidden_states(torch.tensor([text], device=device))[:, -1]
-        logits = model.lm_head(hidden)[0].float().cpu()
-        if not bool(torch.isfinite(logits).all()):
-            break
-        if temperature:
-            probabilities = torch.softmax(logits / temperature, dim=-1)
-            token = int(torch.multinomial(probabilities, 1, generator=generator))
-        else:
-            token = int(logits.argmax())
-        if token == stop:
-            break
-        text.append(token)
-    model.train(training)
-    return text[len(tokens) :]
+
+    tokens: list[int]
+    log_probs: list[float]
+    top: dict[int, tuple[tuple[int, float], ...]]  # row -> the likeliest tokens, where asked for
+
+
+def uniform(keys: npt.NDArray[np.uint64], positions: IntArray) -> FloatArray:
+    """A number in [0, 1) for each key and position: two rounds of SplitMix64's finaliser."""
+    with np.errstate(over="ignore"):
+        state = _mix(keys + positions.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+        state = _mix(state ^ np.uint64(0xD1B54A32D192ED03))
+    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def draw(
+    logits_SV: Tensor,
+    table: OptionTable,
+    lanes: IntArray,
+    positions: IntArray,
+    allowed: Allowed | None = None,
+) -> Drawn:
+    """One token for each row; `logits_SV`, float32, is overwritten.
+
+    `lanes` say which options each row has, `positions` how many tokens precede the new one,
+    `allowed` which tokens the rows with a grammar may take.
+    """
+    table.add_bias(logits_SV, lanes)
+    if allowed is not None:
+        _forbid(logits_SV, *allowed)
+    temperature = table.temperature[lanes]
+    greedy = temperature == 0
+    if ((temperature != 1) & ~greedy).any():
+        divisor = np.where(greedy, 1.0, temperature)
+        logits_SV /= torch.from_numpy(divisor).to(logits_SV)[:, None]
+    filtered = ~greedy & (
+        (table.top_p[lanes] < 1) | (table.top_k[lanes] > 0) | (table.min_p[lanes] > 0)
+    )
+    if filtered.any():
+        _filter(logits_SV, table, lanes, np.flatnonzero(filtered))
+    likeliest_S = logits_SV.argmax(-1) if greedy.any() else None
+    largest_S1 = logits_SV.amax(-1, keepdim=True)
+    # Before the logits turn into weights in place.
+    top = _likeliest(logits_SV, table.top_log_probs[lanes])
+    weights_SV = logits_SV.sub_(largest_S1).exp_()
+    total_S = weights_SV.sum(-1)
+    if likeliest_S is None or not greedy.all():
+        cumulative_SV = weights_SV.cumsum(-1)
+        drawn = torch.from_numpy(uniform(table.key[lanes], positions)).to(total_S)
+        # The rounded product may reach the sum itself, where no token is.
+        target = torch.minimum(
+            drawn * cumulative_SV[:, -1], cumulative_SV[:, -1].nextafter(-total_S)
+        )
+        chosen_S = torch.searchsorted(cumulative_SV, target[:, None], right=True)[:, 0]
+        chosen_S.clamp_(max=logits_SV.shape[1] - 1)  # of a row of NaN, nothing is found
+        if likeliest_S is not None:
+            where = torch.from_numpy(greedy).to(chosen_S.device)
+            chosen_S = torch.where(where, likeliest_S, chosen_S)
+    else:
+        chosen_S = likeliest_S
+    log_probs_S = weights_SV.gather(1, chosen_S[:, None])[:, 0].log_() - total_S.log()
+    log_total = total_S.log() + largest_S1[:, 0]
+    tops = {
+        row: tuple((token, logit - float(log_total[row])) for token, logit in pairs)
+        for row, pairs in top.items()
+    }
+    return Drawn(chosen_S.tolist(), log_probs_S.tolist(), tops)
+
+
+def _forbid(logits_SV: Tensor, rows: IntArray, words_RW: npt.NDArray[np.int32]) -> None:
+    """Forbid the rows what their bits do not allow, and ids beyond the bits."""
+    vocabulary = logits_SV.shape[1]
+    bits = np.unpackbits(words_RW.view(np.uint8), axis=-1, count=vocabulary, bitorder="little")
+    forbidden_RV = (torch.from_numpy(bits) == 0).to(logits_SV.device)
+    if len(rows) == len(logits_SV):
+        logits_SV.masked_fill_(forbidden_RV, -torch.inf)
+    else:
+        index = torch.from_numpy(rows).to(logits_SV.device)
+        logits_SV[index] = logits_SV[index].masked_fill_(forbidden_RV, -torch.inf)
+
+
+def _filter(logits_SV: Tensor, table: OptionTable, lanes: IntArray, rows: IntArray) -> None:
+    """Forbid in place what top-k, top-p and min-p leave out of each of the rows.
+
+    The rows are looked at through their few likeliest tokens; those whose filters reach beyond are
+    looked at again, whole.
+    """
+    index = torch.from_numpy(rows).to(logits_SV.device)
+    chosen_SV = logits_SV if len(rows) == len(logits_SV) else logits_SV.index_select(0, index)
+    vocabulary = logits_SV.shape[1]
+    lane = lanes[rows]
+    top_k = np.where(table.top_k[lane] > 0, table.top_k[lane], vocabulary)
+    top_k = top_k.clip(max=vocabulary)
+    top_p_S, min_p_S = (
+        torch.from_numpy(part).to(chosen_SV) for part in (table.top_p[lane], table.min_p[lane])
+    )
+    threshold, decided = _thresholds(chosen_SV, top_k, top_p_S, min_p_S, FIRST_CANDIDATES)
+    if not decided.all():
+        left = (~decided).nonzero()[:, 0]
+        rest = top_k[left.cpu().numpy()], top_p_S[left], min_p_S[left]
+        threshold[left], _ = _thresholds(chosen_SV[left], *rest, vocabulary)
+    chosen_SV = chosen_SV.masked_fill(chosen_SV < threshold[:, None], -torch.inf)
+    logits_SV.index_copy_(0, index, chosen_SV)
+
+
+def _thresholds(
+    logits_SV: Tensor, top_k: IntArray, top_p_S: Tensor, min_p_S: Tensor, candidates: int
+) -> tuple[Tensor, Tensor]:
+    """The smallest logit that each row keeps, and whether so many candidates were enough to know.
+
+    Top-p is a share of what top-k leaves; of tokens level with the last one kept, all are kept.
+    """
+    candidates = min(candidates, logits_SV.shape[1])
+    ordered_SC = logits_SV.topk(candidates, dim=-1).values
+    limit_S = torch.from_numpy(top_k).to(logits_SV.device)
+    rank_C = torch.arange(candidates, device=logits_SV.device)
+    within_SC = rank_C < limit_S[:, None]
+    weights_SC = (ordered_SC - ordered_SC[:, :1]).exp_()
+    # Where top-k does not cut, top-p's whole is the whole row.
+    whole_S = torch.where(
+        limit_S <= candidates,
+        (weights_SC * within_SC).sum(-1),
+        (logits_SV - ordered_SC[:, :1]).exp_().sum(-1),
+    )
+    before_SC = weights_SC.cumsum(-1) - weights_SC
+    # A token is kept if those before it have not reached the share yet; hence the first always is.
+    keep_SC = within_SC & (before_SC < (top_p_S * whole_S)[:, None])
+    keep_SC &= weights_SC >= min_p_S[:, None]
+    kept_S = keep_SC.sum(-1).clamp_(min=1)
+    threshold_S = ordered_SC.gather(1, kept_S[:, None] - 1)[:, 0]
+    # Undecided: top-k cuts beyond the candidates, or even the last of them is kept.
+    vocabulary = logits_SV.shape[1]
+    decided_S = (limit_S <= candidates) | ((limit_S >= vocabulary) & (kept_S < candidates))
+    return threshold_S, decided_S
+
+
+def _likeliest(logits_SV: Tensor, counts: IntArray) -> dict[int, list[tuple[int, float]]]:
+    """Row -> its likeliest tokens with their logits, as many as asked for."""
+    most = int(counts.max(initial=0))
+    if most == 0:
+        return {}
+    rows = np.flatnonzero(counts)
+    values, ids = logits_SV[torch.from_numpy(rows)].topk(min(most, logits_SV.shape[1]), dim=-1)
+    pairs = zip(rows.tolist(), ids.tolist(), values.tolist(), strict=True)
+    return {
+        row: list(zip(tokens, logits, strict=True))[: int(counts[row])]
+        for row, tokens, logits in pairs
+    }

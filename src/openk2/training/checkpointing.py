@@ -18,17 +18,12 @@ from openk2.models import KimiK2MoEModel
 from openk2.models.checkpoint_layout import read_weights, write_weights
 from openk2.optimizers import MuonClipOptimizer, check_state_dict
 
-__all__ = ["checkpoint_path", "latest_checkpoint", "restore_checkpoint", "save_checkpoint"]
+__all__ = ["checkpoint_path", "restore_checkpoint", "save_checkpoint"]
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
     """The folder of the checkpoint after `step`."""
     return folder / f"step-{step:08d}"
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in a folder of them; None if there is none."""
-    return max(folder.glob("step-????????"), default=None)
 
 
 def save_checkpoint(

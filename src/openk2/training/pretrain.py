@@ -16,15 +16,15 @@ from typing import Any
 import torch
 
 from openk2.core.events import EventLog, read_events
-from openk2.core.run_folder import RunFolder
+from openk2.core.generation import SamplingOptions
+from openk2.core.run_folder import RunFolder, latest_checkpoint
 from openk2.data.corpus import Corpus
 from openk2.data.loader import PackedBatches, ValidationBatches
-from openk2.inference import sample
+from openk2.inference import Engine, GenerationRequest
 from openk2.models import KimiK2MoEModel
 from openk2.optimizers import MuonClipOptimizer, warmup_stable_decay
 from openk2.training.checkpointing import (
     checkpoint_path,
-    latest_checkpoint,
     restore_checkpoint,
     save_checkpoint,
 )
@@ -172,13 +172,20 @@ class Pretraining:
     def _sample(self) -> None:
         training, tokenizer = self.config.training, self.corpus.tokenizer
         prompt = [tokenizer.special["[BOS]"], *tokenizer.encode(training.sample_prompt)]
-        stop = tokenizer.special["[EOS]"]
-        tokens = sample(self.model, prompt, training.sample_tokens, SAMPLE_TEMPERATURE, stop=stop)
+        options = SamplingOptions(
+            temperature=SAMPLE_TEMPERATURE,
+            max_tokens=training.sample_tokens,
+            seed=self.config.seed,
+            stop_tokens=(tokenizer.special["[EOS]"],),
+        )
+        engine = Engine(self.model, tokenizer, max_lanes=1)
+        (generation,) = engine.generate([GenerationRequest(tuple(prompt), options)])
+        engine.close()
         self.events.append(
             "sample",
             step=self.step,
             prompt=training.sample_prompt,
-            text=tokenizer.decode(tokens),
+            text=generation.samples[0].text,
             temperature=SAMPLE_TEMPERATURE,
         )
 
