@@ -72,9 +72,12 @@ class Decoder:
         self.source, self.dtype = model, dtype
         self.config = model.config
         self.device = model.lm_head.weight.device
-        self._versions: list[tuple[int, int]] = []
+        # The selection bias is a buffer, and changes what comes out as a weight does.
+        biases = [router.e_score_correction_bias for router in model.routers()]
+        self._watched = [*model.parameters(), *biases]
+        self._versions: list[int] = []
         positions = torch.arange(self.config.max_position_embeddings, device=self.device)
-        self.turns_TR = rotary_turns(self.config, positions)
+        self.turns_T1R = rotary_turns(self.config, positions)[:, None]
         self._cast: KimiK2MoEModel | None = None
         if model.lm_head.weight.dtype != dtype:
             with torch.device("meta"):
@@ -87,15 +90,9 @@ class Decoder:
     def refresh(self) -> bool:
         """Follow the source's weights; True if they changed since the last call.
 
-        In-place updates are noticed by the parameters' version counters, new storage by its
-        address. Only writes through `.data` leave no trace.
+        In-place updates, such as an optimizer's, are noticed by the tensors' version counters.
         """
-        # The selection bias is a buffer, and changes what comes out as a weight does.
-        tensors = [
-            *self.source.parameters(),
-            *(r.e_score_correction_bias for r in self.source.routers()),
-        ]
-        versions = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        versions = [tensor._version for tensor in self._watched]
         if versions == self._versions:
             return False
         self._versions = versions
@@ -116,9 +113,9 @@ class Decoder:
     def forward(self, step: StepTokens, cache: LatentCache) -> Tensor:
         """What the head sees of every token, [N, D]; the cache is written."""
         x_ND = F.embedding(step.tokens_N, self._embedding).to(self.dtype)
-        turns_NR = self.turns_TR.index_select(0, step.positions_N)
+        turns_N1R = self.turns_T1R.index_select(0, step.positions_N)
         for layer, pool_NPW in zip(self._layers, cache.pool_LNPW, strict=True):
-            x_ND = layer.forward(x_ND, turns_NR, step, pool_NPW)
+            x_ND = layer.forward(x_ND, turns_N1R, step, pool_NPW)
         return self._norm(x_ND)
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
@@ -139,13 +136,16 @@ class _Norm:
     """RMSNorm with statistics in float32, as `models.layers.RMSNorm`."""
 
     def __init__(self, norm: RMSNorm) -> None:
-        self.gain, self.eps = norm.weight.detach(), norm.eps
-        self.width = tuple(self.gain.shape)
+        self.gain = norm.weight.detach().float()
+        self.eps = torch.tensor(norm.eps, device=self.gain.device)
+        self.share = 1 / len(self.gain)
 
     def __call__(self, x: Tensor) -> Tensor:
-        if x.dtype == self.gain.dtype == torch.float32:
-            return F.rms_norm(x, self.width, self.gain, self.eps)
-        return F.rms_norm(x.float(), self.width, self.gain.float(), self.eps).to(x.dtype)
+        if x.dtype != torch.float32:
+            return self(x.float()).to(x.dtype)
+        # Five small operations; torch.rms_norm runs eight, which for one token is what it costs.
+        mean_square = torch.add(self.eps, torch.linalg.vecdot(x, x), alpha=self.share)
+        return (x * mean_square.rsqrt_().unsqueeze(-1)).mul_(self.gain)
 
 
 class _Layer:
@@ -162,8 +162,10 @@ class _Layer:
         else:
             self.feed_forward = _FeedForward(cast(FeedForwardExpert, mlp))
 
-    def forward(self, x_ND: Tensor, turns_NR: Tensor, step: StepTokens, pool_NPW: Tensor) -> Tensor:
-        attended = self.attention.forward(self.attention_norm(x_ND), turns_NR, step, pool_NPW)
+    def forward(
+        self, x_ND: Tensor, turns_N1R: Tensor, step: StepTokens, pool_NPW: Tensor
+    ) -> Tensor:
+        attended = self.attention.forward(self.attention_norm(x_ND), turns_N1R, step, pool_NPW)
         x_ND = torch.addmm(x_ND, attended, self.attention.output_OD)
         return self.feed_forward.add_to(x_ND, self.feed_forward_norm(x_ND))
 
@@ -185,18 +187,35 @@ class _Mixture:
         experts = mixture.experts
         self.gate_EFD, self.up_EFD = experts.gate_proj.detach(), experts.up_proj.detach()
         self.down_EDF = experts.down_proj.detach()
+        self.gates, self.ups = self.gate_EFD.unbind(), self.up_EFD.unbind()
+        self.downs = self.down_EDF.transpose(1, 2).unbind()
         shared = mixture.shared_experts
         self.shared = None if shared is None else _FeedForward(shared)
 
     def add_to(self, sum_ND: Tensor, x_ND: Tensor) -> Tensor:
         """sum + the shared expert + the routed experts by weight."""
-        weights_NK, experts_NK = self.router(x_ND[None])
+        weights_NK, experts_NK = self.router.choose(x_ND)[:2]
         if self.shared is not None:
             sum_ND = self.shared.add_to(sum_ND, x_ND)
-        tokens, experts = len(x_ND), len(self.gate_EFD)
-        if x_ND.device.type == "cpu" and tokens * experts <= DENSE_WORK * torch.get_num_threads():
-            return sum_ND.add_(self._all_experts(x_ND, weights_NK, experts_NK))
+        if x_ND.device.type == "cpu":
+            tokens, threads = len(x_ND), torch.get_num_threads()
+            if tokens == 1 and threads < DENSE_THREADS:
+                return self._add_one_token(sum_ND, x_ND, weights_NK, experts_NK)
+            if tokens * len(self.gate_EFD) <= DENSE_WORK * threads:
+                return sum_ND.add_(self._all_experts(x_ND, weights_NK, experts_NK))
         return sum_ND.add_(self._chosen_experts(x_ND, weights_NK, experts_NK))
+
+    def _add_one_token(
+        self, sum_1D: Tensor, x_1D: Tensor, weights_1K: Tensor, experts_1K: Tensor
+    ) -> Tensor:
+        """One expert after the other: the fewest weights to read."""
+        chosen = experts_1K[0].tolist()
+        gate_KF = torch.cat([F.linear(x_1D, self.gates[expert]) for expert in chosen])
+        up_KF = torch.cat([F.linear(x_1D, self.ups[expert]) for expert in chosen])
+        activation = F.silu(gate_KF).mul_(up_KF).mul_(weights_1K.to(gate_KF.dtype).T)
+        for expert, activation_1F in zip(chosen, activation.split(1), strict=True):
+            sum_1D = torch.addmm(sum_1D, activation_1F, self.downs[expert])
+        return sum_1D
 
     def _all_experts(self, x_ND: Tensor, weights_NK: Tensor, experts_NK: Tensor) -> Tensor:
         """Every expert on every token, most with weight 0: three products without any sorting."""
@@ -228,6 +247,7 @@ class _Mixture:
 # All experts at once cost less than sorting up to so many (token, expert) pairs a thread, measured
 # on 32 experts of which 8 are chosen (docs/figures.md, "Generation").
 DENSE_WORK = 512
+DENSE_THREADS = 3  # for one token, with fewer threads than these its experts one by one cost less
 
 
 class _Attention:
@@ -253,22 +273,25 @@ class _Attention:
         self.value_up_HCV = up_HXC[:, self.nope :].transpose(1, 2)
         self.output_OD = attention.o_proj.weight.detach().t()
 
-    def forward(self, x_ND: Tensor, turns_NR: Tensor, step: StepTokens, pool_NPW: Tensor) -> Tensor:
+    def forward(
+        self, x_ND: Tensor, turns_N1R: Tensor, step: StepTokens, pool_NPW: Tensor
+    ) -> Tensor:
         """Every token's attended values, heads side by side, [N, H * V]."""
         tokens = len(x_ND)
         query = x_ND
         if self.query_down is not None:
             query = self.query_norm(F.linear(x_ND, self.query_down))
         q_NHQ = F.linear(query, self.query).view(tokens, self.heads, -1)
-        latent, k_rope = F.linear(x_ND, self.key_value_down).split([self.rank, self.rope], -1)
+        key_value = F.linear(x_ND, self.key_value_down)
         # One rotation for the queries and the key they share.
-        rope = torch.cat([q_NHQ[..., self.nope :], k_rope[:, None]], dim=1)
-        rope = rotate(rope, turns_NR[:, None])
+        rope = torch.cat([q_NHQ[..., self.nope :], key_value[:, None, self.rank :]], dim=1)
+        rope = rotate(rope, turns_N1R)
         q_rope_NHR = rope[:, : self.heads]
-        entry_NW = torch.cat([self.key_value_norm(latent), rope[:, self.heads]], dim=-1)
-        pool_NPW.view(-1, pool_NPW.shape[-1]).index_copy_(
-            0, step.slots_N, entry_NW.to(pool_NPW.dtype)
-        )
+        latent = self.key_value_norm(key_value[:, : self.rank])
+        entry_NW = torch.cat([latent, rope[:, self.heads]], dim=-1)
+        if entry_NW.dtype != pool_NPW.dtype:
+            entry_NW = entry_NW.to(pool_NPW.dtype)
+        pool_NPW.view(-1, pool_NPW.shape[-1]).index_copy_(0, step.slots_N, entry_NW)
         outputs = []
         if step.decode:
             decoding = step.decode[-1].rows.stop
@@ -277,7 +300,7 @@ class _Attention:
             )
         for chunk in step.chunks:
             q = torch.cat([q_NHQ[chunk.rows, :, : self.nope], q_rope_NHR[chunk.rows]], dim=-1)
-            outputs.append(self._prefill(q, entry_NW[chunk.rows], chunk, pool_NPW))
+            outputs.append(self._prefill(q, entry_NW[chunk.rows].to(q.dtype), chunk, pool_NPW))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def _decode(
@@ -285,18 +308,21 @@ class _Attention:
     ) -> Tensor:
         """Absorbed: queries in the latent space, attending to the cached vectors themselves."""
         q_HSC = torch.bmm(q_SHQ[..., : self.nope].transpose(0, 1), self.key_up_HPC)
-        q_SHW = torch.cat([q_HSC.transpose(0, 1), q_rope_SHR], dim=-1).to(pool_NPW.dtype)
+        q_SHW = torch.cat([q_HSC.transpose(0, 1), q_rope_SHR], dim=-1)
+        if q_SHW.dtype != pool_NPW.dtype:
+            q_SHW = q_SHW.to(pool_NPW.dtype)
         attended = []
         for group in groups:
             cached_STW = pool_NPW[group.table_SB].flatten(1, 2)
             logits_SHT = torch.baddbmm(
                 group.mask_S1T, q_SHW[group.rows], cached_STW.transpose(1, 2), alpha=self.scale
             )
-            weights_SHT = torch.softmax(logits_SHT, dim=-1, dtype=torch.float32)
-            weights_SHT = weights_SHT.to(cached_STW.dtype)
+            weights_SHT = torch.softmax(logits_SHT, dim=-1)
             attended.append(torch.bmm(weights_SHT, cached_STW[..., : self.rank]))
         attended_SHC = attended[0] if len(attended) == 1 else torch.cat(attended)
-        out_HSV = torch.bmm(attended_SHC.transpose(0, 1).to(q_SHQ.dtype), self.value_up_HCV)
+        if attended_SHC.dtype != q_SHQ.dtype:
+            attended_SHC = attended_SHC.to(q_SHQ.dtype)
+        out_HSV = torch.bmm(attended_SHC.transpose(0, 1), self.value_up_HCV)
         return out_HSV.transpose(0, 1).flatten(1)
 
     def _prefill(self, q_THQ: Tensor, entry_TW: Tensor, chunk: Chunk, pool_NPW: Tensor) -> Tensor:

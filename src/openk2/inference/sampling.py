@@ -22,7 +22,6 @@ FIRST_CANDIDATES = 64  # of a row whose filters keep few tokens: more are looked
 
 # Rows with a grammar, and for each a bit for every token: [R], int32 [R, ceil(V / 32)].
 Allowed = tuple["IntArray", "npt.NDArray[np.int32]"]
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
@@ -37,6 +36,7 @@ class OptionTable:
         self.key = np.zeros(lanes, dtype=np.uint64)
         self.top_log_probs = np.zeros(lanes, dtype=np.int64)
         self.biased = np.zeros(lanes, dtype=np.bool_)
+        self.special = np.zeros(lanes, dtype=np.bool_)  # not simply the model's distribution
         self._bias: dict[int, tuple[list[int], list[float]]] = {}
 
     def set(self, lane: int, options: SamplingOptions, key: int) -> None:
@@ -46,6 +46,14 @@ class OptionTable:
         self.min_p[lane], self.key[lane] = options.min_p, key
         self.top_log_probs[lane] = options.top_log_probs
         self.biased[lane] = bool(options.logit_bias)
+        plain = SamplingOptions(
+            max_tokens=options.max_tokens,
+            seed=options.seed,
+            stop=options.stop,
+            stop_tokens=options.stop_tokens,
+            repetition_limit=options.repetition_limit,
+        )
+        self.special[lane] = options != plain
         self._bias[lane] = list(options.logit_bias), list(options.logit_bias.values())
 
     def add_bias(self, logits_SV: Tensor, lanes: IntArray) -> None:
@@ -71,12 +79,15 @@ class Drawn:
     top: dict[int, tuple[tuple[int, float], ...]]  # row -> the likeliest tokens, where asked for
 
 
-def uniform(keys: npt.NDArray[np.uint64], positions: IntArray) -> FloatArray:
-    """A number in [0, 1) for each key and position: two rounds of SplitMix64's finaliser."""
+def uniform(keys: npt.NDArray[np.uint64], positions: IntArray) -> npt.NDArray[np.float32]:
+    """A number in [0, 1) for each key and position: two rounds of SplitMix64's finaliser.
+
+    Times a float32 it stays below that, for it stays 2^-22 below 1.
+    """
     with np.errstate(over="ignore"):
         state = _mix(keys + positions.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
         state = _mix(state ^ np.uint64(0xD1B54A32D192ED03))
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return ((state >> np.uint64(11)) * (2.0**-53 * (1 - 2.0**-22))).astype(np.float32)
 
 
 def _mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -97,46 +108,51 @@ def draw(
     `lanes` say which options each row has, `positions` how many tokens precede the new one,
     `allowed` which tokens the rows with a grammar may take.
     """
-    table.add_bias(logits_SV, lanes)
     if allowed is not None:
         _forbid(logits_SV, *allowed)
+    greedy, top = None, {}
+    if table.special[lanes].any():
+        greedy = table.temperature[lanes] == 0
+        _shape(logits_SV, table, lanes, greedy)
+        top = _likeliest(logits_SV, table.top_log_probs[lanes])
+    largest_S1 = logits_SV.amax(-1, keepdim=True)
+    likeliest_S = logits_SV.argmax(-1) if greedy is not None and greedy.any() else None
+    weights_SV = logits_SV.sub_(largest_S1).exp_()
+    cumulative_SV = weights_SV.cumsum(-1)
+    total_S1 = cumulative_SV[:, -1:]
+    drawn_S1 = torch.from_numpy(uniform(table.key[lanes], positions)).to(total_S1.device)[:, None]
+    chosen_S1 = torch.searchsorted(cumulative_SV, drawn_S1 * total_S1, right=True)
+    chosen_S1.clamp_(max=logits_SV.shape[1] - 1)  # of a row of NaN, nothing is found
+    if likeliest_S is not None:
+        where = torch.from_numpy(greedy).to(chosen_S1.device)
+        chosen_S1 = torch.where(where, likeliest_S, chosen_S1[:, 0])[:, None]
+    log_probs_S1 = (weights_SV.gather(1, chosen_S1) / total_S1).log_()
+    if top:
+        log_total_S = (total_S1.log() + largest_S1)[:, 0].tolist()
+        top = {
+            row: [(token, logit - log_total_S[row]) for token, logit in pairs]
+            for row, pairs in top.items()
+        }
+    return Drawn(
+        chosen_S1[:, 0].tolist(),
+        log_probs_S1[:, 0].tolist(),
+        {row: tuple(pairs) for row, pairs in top.items()},
+    )
+
+
+def _shape(
+    logits_SV: Tensor, table: OptionTable, lanes: IntArray, greedy: npt.NDArray[np.bool_]
+) -> None:
+    """Bias, temperature and filters, in place; greedy rows keep the model's distribution."""
+    table.add_bias(logits_SV, lanes)
     temperature = table.temperature[lanes]
-    greedy = temperature == 0
     if ((temperature != 1) & ~greedy).any():
         divisor = np.where(greedy, 1.0, temperature)
         logits_SV /= torch.from_numpy(divisor).to(logits_SV)[:, None]
-    filtered = ~greedy & (
-        (table.top_p[lanes] < 1) | (table.top_k[lanes] > 0) | (table.min_p[lanes] > 0)
-    )
+    top_p, top_k, min_p = table.top_p[lanes], table.top_k[lanes], table.min_p[lanes]
+    filtered = ~greedy & ((top_p < 1) | (top_k > 0) | (min_p > 0))
     if filtered.any():
         _filter(logits_SV, table, lanes, np.flatnonzero(filtered))
-    likeliest_S = logits_SV.argmax(-1) if greedy.any() else None
-    largest_S1 = logits_SV.amax(-1, keepdim=True)
-    # Before the logits turn into weights in place.
-    top = _likeliest(logits_SV, table.top_log_probs[lanes])
-    weights_SV = logits_SV.sub_(largest_S1).exp_()
-    total_S = weights_SV.sum(-1)
-    if likeliest_S is None or not greedy.all():
-        cumulative_SV = weights_SV.cumsum(-1)
-        drawn = torch.from_numpy(uniform(table.key[lanes], positions)).to(total_S)
-        # The rounded product may reach the sum itself, where no token is.
-        target = torch.minimum(
-            drawn * cumulative_SV[:, -1], cumulative_SV[:, -1].nextafter(-total_S)
-        )
-        chosen_S = torch.searchsorted(cumulative_SV, target[:, None], right=True)[:, 0]
-        chosen_S.clamp_(max=logits_SV.shape[1] - 1)  # of a row of NaN, nothing is found
-        if likeliest_S is not None:
-            where = torch.from_numpy(greedy).to(chosen_S.device)
-            chosen_S = torch.where(where, likeliest_S, chosen_S)
-    else:
-        chosen_S = likeliest_S
-    log_probs_S = weights_SV.gather(1, chosen_S[:, None])[:, 0].log_() - total_S.log()
-    log_total = total_S.log() + largest_S1[:, 0]
-    tops = {
-        row: tuple((token, logit - float(log_total[row])) for token, logit in pairs)
-        for row, pairs in top.items()
-    }
-    return Drawn(chosen_S.tolist(), log_probs_S.tolist(), tops)
 
 
 def _forbid(logits_SV: Tensor, rows: IntArray, words_RW: npt.NDArray[np.int32]) -> None:

@@ -40,15 +40,7 @@ class Router(nn.Module):
     def forward(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
         """Weights [N, K] (float32) and chosen experts [N, K] (int64), in no particular order."""
         batch, length, width = x_BTD.shape
-        precision = torch.promote_types(x_BTD.dtype, torch.float32)
-        x_ND = x_BTD.reshape(-1, width).to(precision)
-        scores_NE = F.linear(x_ND, self.weight.to(precision)).sigmoid()
-        with torch.no_grad():
-            choice_NE = scores_NE + self.e_score_correction_bias
-            experts_NK = choice_NE.topk(self.experts_per_token, dim=-1, sorted=False).indices
-        weights_NK = scores_NE.gather(1, experts_NK)
-        if self.renormalise:
-            weights_NK = weights_NK / (weights_NK.sum(-1, keepdim=True) + 1e-20)
+        weights_NK, experts_NK, scores_NE = self.choose(x_BTD.reshape(-1, width))
         if self.training and torch.is_grad_enabled():
             self.expert_counts_E += torch.bincount(
                 experts_NK.flatten(), minlength=len(self.expert_counts_E)
@@ -57,7 +49,19 @@ class Router(nn.Module):
                 self.balance_loss = self.balance_weight * sequence_balance_loss(
                     scores_NE.view(batch, length, -1), experts_NK.view(batch, length, -1)
                 )
-        return weights_NK * self.scaling_factor, experts_NK
+        return weights_NK, experts_NK
+
+    def choose(self, x_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights and experts as `forward`, and the scores of all, [N, E]; nothing is counted."""
+        precision = torch.promote_types(x_ND.dtype, torch.float32)
+        scores_NE = F.linear(x_ND.to(precision), self.weight.to(precision)).sigmoid()
+        with torch.no_grad():
+            choice_NE = scores_NE + self.e_score_correction_bias
+            experts_NK = choice_NE.topk(self.experts_per_token, dim=-1, sorted=False).indices
+        weights_NK = scores_NE.gather(1, experts_NK)
+        if self.renormalise:
+            weights_NK = weights_NK / (weights_NK.sum(-1, keepdim=True) + 1e-20)
+        return weights_NK * self.scaling_factor, experts_NK, scores_NE
 
     @torch.no_grad()
     def update_bias(self, counts_E: Tensor, rate: float) -> None:
