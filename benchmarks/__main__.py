@@ -19,6 +19,7 @@ NAMES = (
     "qk_clip_cost",
     "communication",
     "nano_against_stock",
+    "generation",
     "command_start",
 )
 
@@ -110,6 +111,10 @@ def _run(name: str, options: argparse.Namespace) -> list[Table]:
         from benchmarks import communication
 
         return communication.run()
+    if name == "generation":
+        from benchmarks import generation
+
+        return generation.run(options.rounds)
     if name == "experts":
         from benchmarks import experts
 

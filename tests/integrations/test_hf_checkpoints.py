@@ -1,16 +1,21 @@
-"""Loading and saving folders of the official layout: precision, quantised weights."""
+"""Loading and saving folders of the official layout: precision, quantised weights, chat."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from openk2.core.errors import UserError
-from openk2.integrations.hf_checkpoints import load_pretrained, save_pretrained
+from openk2.core.records import Message
+from openk2.integrations.hf_checkpoints import save_pretrained
+from openk2.models.pretrained import load_pretrained
+from openk2.tokenizer import ChatFormat
 
 from ..models.test_config import RELEASED
 from ..parity.random_models import random_batch, random_model
+from ..tokenizer.test_bpe import small_tokenizer
 
 
 def test_quantised_weights_are_refused(tmp_path: Path) -> None:
@@ -46,3 +51,27 @@ def test_the_dtype_in_config_json_is_that_of_the_tensors(
     )
     expected = "float32" if dtype == torch.float32 else "bfloat16"
     assert written["dtype"] == written["torch_dtype"] == expected
+
+
+def test_an_export_with_a_tokenizer_chats_in_transformers(tmp_path: Path) -> None:
+    tokenizer = small_tokenizer()
+    tokenizer.save(tmp_path / "tokenizer.json")
+    model = random_model(0)
+    folder = save_pretrained(model, tmp_path / "export", tokenizer_from=tmp_path)
+    theirs = AutoTokenizer.from_pretrained(folder)
+    assert theirs.model_max_length == model.config.max_position_embeddings
+    rendered = theirs.apply_chat_template(
+        [{"role": "user", "content": "hi"}], add_generation_prompt=True, return_dict=False
+    )
+    ours = ChatFormat(tokenizer).render([Message("user", "hi")], generation_prompt=True)
+    assert rendered == ours.tokens
+    generation = AutoModelForCausalLM.from_pretrained(folder).generation_config
+    assert generation.eos_token_id == [tokenizer.special["<|im_end|>"], tokenizer.special["[EOS]"]]
+    assert generation.pad_token_id == tokenizer.special["[PAD]"]
+
+
+def test_a_damaged_tokenizer_is_not_exported(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(UserError, match=r"tokenizer\.json: not a tokenizer of OpenK2"):
+        save_pretrained(random_model(0), tmp_path / "export", tokenizer_from=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]

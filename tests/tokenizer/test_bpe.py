@@ -90,6 +90,21 @@ def test_token_bytes_add_up_to_the_length_in_utf8(text: str) -> None:
 
 
 @settings(deadline=None)
+@given(TEXTS)
+def test_the_token_table_spells_every_text(text: str) -> None:
+    table = small_tokenizer().token_table()
+    assert b"".join(table[id] for id in small_tokenizer().encode(text)) == text.encode()
+
+
+def test_the_token_table_has_every_byte_and_the_names_of_special_tokens() -> None:
+    tokenizer = small_tokenizer()
+    table = tokenizer.token_table()
+    assert len(table) == tokenizer.vocabulary_size == len(set(table))
+    assert sorted(table[:256]) == [bytes([byte]) for byte in range(256)]
+    assert {table[id].decode(): id for id in tokenizer.special.values()} == tokenizer.special
+
+
+@settings(deadline=None)
 @given(st.lists(TEXTS, max_size=4))
 def test_a_batch_is_its_texts_one_by_one(texts: list[str]) -> None:
     tokenizer = small_tokenizer()

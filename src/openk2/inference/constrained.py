@@ -52,7 +52,7 @@ JSON_OPTIONS = {
 
 
 class Grammars:
-    """Compiles constraints over one tokenizer; one per engine, usable from several threads.
+    """Compiles constraints over one tokenizer; one per engine.
 
     stop_tokens       ids of which one ends a constrained text
     vocabulary_size   width of the model's logits; ids beyond the tokenizer's are never admitted
@@ -150,7 +150,7 @@ class Matcher:
 
     active     whether tokens are constrained: False while a choice of "auto" has not begun its
                section, when the text is free and no mask is needed
-    finished   a stop token was drawn, and nothing may follow
+    finished   a stop token was drawn or the walk broke off: nothing may follow
     problem    why the walk broke off: it outgrew the limits, or took a token that was not admitted;
                empty where all is well. From then on masks admit the stop tokens alone, and the text
                is not one of the grammar's

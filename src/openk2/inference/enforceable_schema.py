@@ -12,8 +12,8 @@ so what would make it enforce less than is written, hang or never end is refused
   that lead back to themselves with no way out, which no text of finite length satisfies;
 - numbers that a float does not hold exactly, where the grammar would be off by the rounding.
 
-Properties come in the order in which the schema lists them. An integer, and a number that is to be
-a multiple, stays within ±(2^53 - 1), which every reader of JSON holds exactly. Unknown keywords and
+Properties come in the order in which the schema lists them. A number that is to be a multiple has
+at most 15 digits before the point, which every reader of JSON holds exactly. Unknown keywords and
 annotations bear no meaning in JSON Schema and have none here.
 """
 
@@ -37,7 +37,7 @@ MAX_PROPERTIES = 2_500  # named in the whole schema; compiling takes their numbe
 MAX_LITERAL = 10_000  # characters of a name or of a string in const or enum
 MAX_PATTERN = 10_000  # characters
 MAX_REPETITION = 10_000  # of one atom of a pattern, e.g. 600 in (a{20}b){30}
-LARGEST_INTEGER = (1 << 53) - 1
+LARGEST_MULTIPLE = 10**15 - 1
 LARGEST_FLOAT = 1 << 1023
 MAX_ROUNDS = 20  # of following references to references; one or two are usual
 
@@ -85,9 +85,7 @@ def enforceable(schema: Mapping[str, Any] | bool, name: str) -> Any:
         raise GrammarError(f"{name}: the schema is larger than {MAX_BYTES >> 20} MiB")
     if not isinstance(root, dict):
         return root
-    # Without its own address and dialect a schema is draft 2020-12 that refers to itself alone.
-    for keyword in ("$schema", "$id"):
-        root.pop(keyword, None)
+    root.pop("$id", None)  # without its own address a schema refers to itself alone
     multiples: list[Decimal] = []
     properties = 0
     targets: dict[str, Any] = {"#": root}
@@ -101,7 +99,7 @@ def enforceable(schema: Mapping[str, Any] | bool, name: str) -> Any:
             continue
         seen.add(id(node))
         check_keywords(node, f"{name}: {path}")
-        if node.get("type") == "integer" or "multipleOf" in node:
+        if "multipleOf" in node:
             bound(node)
         if type(node.get("multipleOf")) in (int, float):
             multiples.append(Decimal(repr(node["multipleOf"])))
@@ -160,6 +158,8 @@ def check_characters(text: str, place: str) -> None:
 
 def check_keywords(node: dict[str, Any], place: str) -> None:
     """GrammarError for what the compiler would ignore or get wrong in this one schema."""
+    # In an older dialect the compiler would pass over newer keywords: all are read as 2020-12.
+    node.pop("$schema", None)
     if node.get("uniqueItems") is False:
         del node["uniqueItems"]
     unenforced = sorted(UNENFORCED.intersection(node))
@@ -188,15 +188,15 @@ def check_keywords(node: dict[str, Any], place: str) -> None:
 
 
 def bound(node: dict[str, Any]) -> None:
-    """Limit the digits of a number, where the schema leaves a side open."""
-    for least, most, sign in (("minimum", "Maximum", 1), ("maximum", "Minimum", -1)):
-        other = most.lower()
-        lows = [node[key] for key in (least, f"exclusive{least.title()}") if key in node]
-        reached = [low for low in lows if isinstance(low, int | float)]
-        if other in node or f"exclusive{most}" in node:
-            continue
-        if all(sign * low < LARGEST_INTEGER for low in reached):
-            node[other] = sign * LARGEST_INTEGER
+    """Limit the size of a multiple, on the sides that the schema leaves open."""
+    stated = {keyword: node[keyword] for keyword in LIMITS if keyword in node}
+    numbers = [limit for limit in stated.values() if isinstance(limit, int | float)]
+    if any(abs(number) > LARGEST_MULTIPLE for number in numbers):
+        return
+    if "minimum" not in stated and "exclusiveMinimum" not in stated:
+        node["minimum"] = -LARGEST_MULTIPLE
+    if "maximum" not in stated and "exclusiveMaximum" not in stated:
+        node["maximum"] = LARGEST_MULTIPLE
 
 
 def check_pattern(pattern: str, place: str) -> None:
@@ -216,7 +216,7 @@ def repetition(pattern: str) -> int:
 
     3 for (ab){3}, 15 for (a{5}b?){2,3}. Escapes and character classes are stepped over.
     """
-    piece = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+)(?:,(\d*))?\}|.", re.DOTALL)
+    piece = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*+\]|\{(\d+)(?:,(\d*))?\}|.", re.DOTALL)
     groups, atom = [1], 1  # the most within each open group, and within the part just read
     for found in piece.finditer(pattern):
         text, least, most = found.group(0), found.group(1), found.group(2)
@@ -262,12 +262,12 @@ def resolved(root: Any, reference: str, place: str) -> Any:
         raise GrammarError(f"{place}: only references within the schema (#/...) can be followed")
     for part in unquote(reference).split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+        if isinstance(found, list) and key.isdecimal() and int(key[:9]) < len(found):
             found = found[int(key)]
         elif isinstance(found, dict) and key in found:
             found = found[key]
         else:
-            raise GrammarError(f"{place}: $ref leads to {reference!r}, which does not exist")
+            raise GrammarError(f"{place}: $ref leads to {reference[:80]!r}, which does not exist")
     return found
 
 

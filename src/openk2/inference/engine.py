@@ -140,6 +140,10 @@ class Engine:
             ),
         )
 
+    def forget_prefixes(self) -> None:
+        """Serve no later prompt from the blocks computed so far."""
+        self._scheduler.cache.forget_all()
+
     def close(self) -> None:
         """Give back the threads; the engine takes nothing any more."""
         self._workers.shutdown(wait=False, cancel_futures=True)

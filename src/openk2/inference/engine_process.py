@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from openk2.core.device import limit_spinning, probe_machine
+from openk2.core.device import keep_freed_memory, limit_spinning, probe_machine
 from openk2.core.errors import UserError
 from openk2.inference.checkpoint import find_checkpoint, load_checkpoint, load_tokenizer
 from openk2.inference.engine import Engine, EngineStatistics
@@ -172,6 +172,7 @@ def _load(folder: Path, settings: EngineSettings) -> Engine:
     machine = probe_machine(settings.threads)
     chosen = settings.threads is not None
     torch.set_num_threads(machine.threads if chosen else max(machine.threads - 1, 1))
+    keep_freed_memory()
     model, tokenizer = load_checkpoint(folder, device, getattr(torch, dtype))
     limits: dict[str, Any] = {
         "max_lanes": settings.max_lanes,

@@ -8,6 +8,7 @@
 - One file, tokenizer.json, which the `tokenizers` and `transformers` libraries read too.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -63,6 +64,18 @@ SPECIAL_TOKENS = {
     "[UNK]": True,
     "[PAD]": True,
 }
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The character that stands for each byte in a byte-level vocabulary (from GPT-2): itself where
+    it prints and is no blank, and the next free one from U+0100 on where not."""
+    printing = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = sorted(set(range(256)).difference(printing))
+    alphabet = {chr(byte): byte for byte in printing}
+    return alphabet | {chr(0x100 + number): byte for number, byte in enumerate(others)}
+
+
+BYTE_OF = _byte_alphabet()
 
 
 class Tokenizer:
@@ -153,14 +166,28 @@ class Tokenizer:
         text: str = self._full.decode(ids, skip_special_tokens=skip_special)
         return text
 
+    @functools.cached_property
+    def _table(self) -> list[bytes]:
+        table = [b""] * self.vocabulary_size
+        for token, id in self._full.get_vocab().items():
+            in_alphabet = all(character in BYTE_OF for character in token)
+            table[id] = bytes(map(BYTE_OF.__getitem__, token)) if in_alphabet else token.encode()
+        return table
+
+    def token_table(self) -> list[bytes]:
+        """The bytes that each id stands for; for a special token, its name.
+
+        One list for all callers, not to be changed. The bytes of ids in a row, decoded with U+FFFD
+        for what is not UTF-8, are what `decode` gives.
+        """
+        return self._table
+
     def token_bytes(self) -> list[int]:
         """How many bytes of text each id stands for; 0 for special tokens.
 
         The sum over `encode(text)` is the length of the text in UTF-8.
         """
-        lengths = [0] * self.vocabulary_size
-        for token, id in self._full.get_vocab().items():
-            if token not in self.special:
-                # In a byte-level vocabulary each character of a token stands for one byte.
-                lengths[id] = len(token)
+        lengths = [len(token) for token in self._table]
+        for id in self.special.values():
+            lengths[id] = 0
         return lengths

@@ -1,20 +1,16 @@
 """Setting torch up for the machine: device, threads, compute dtype, memory."""
 
-import ctypes
-import sys
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
 from openk2 import __version__
-from openk2.core.device import Machine, probe_machine
+from openk2.core.device import Machine, keep_freed_memory, probe_machine
 from openk2.core.errors import UserError
 from openk2.training.config import TrainingConfig
 
 __all__ = ["Setup", "set_up"]
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 class Setup:
@@ -46,18 +42,5 @@ def set_up(config: TrainingConfig) -> Setup:
     torch.set_num_threads(machine.threads)
     if device == "cuda" and config.dtype == "auto":
         machine = replace(machine, dtype="bfloat16", dtype_reason="GPUs are fastest in it")
-    _keep_freed_memory()
+    keep_freed_memory()
     return Setup(machine, torch.device(device), getattr(torch, machine.dtype))
-
-
-def _keep_freed_memory() -> None:
-    """Let malloc reuse large blocks rather than return them to the kernel.
-
-    A returned block comes back page by page, each zeroed on first touch: for the tensors of a
-    training step that takes several times as long as the arithmetic done on them.
-    """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "gnu_get_libc_version"):
-            libc.mallopt(M_MMAP_MAX, 0)
-            libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
