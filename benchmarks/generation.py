@@ -12,7 +12,7 @@ Constrained decoding is timed against the same engine without a grammar, for equ
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -33,6 +33,7 @@ from openk2.tokenizer import Tokenizer
 __all__ = ["CASES", "Case", "run"]
 
 CACHES = ("dynamic", "static")
+TRIAL = 32  # new tokens a sample, to find the peer's fastest way
 CONSTRAINED_BATCH = 16
 LARGEST_COST = 1.10  # of constrained decoding, in time a token
 
@@ -102,7 +103,11 @@ def _against_peer(
         (f"{cache}, {experts}", partial(_peer, peer, requests, cache, experts))
         for cache, experts in product(CACHES, EXPERTS)
     ]
-    trial = interleaved(dict(ways), 1)
+    short = [
+        replace(r, options=replace(r.options, max_tokens=min(r.options.max_tokens or 1, TRIAL)))
+        for r in requests
+    ]
+    trial = interleaved({name: partial(_peer, peer, short, *way.args[2:]) for name, way in ways}, 1)
     way = min(trial, key=lambda name: trial[name].median)
     engine = Engine(model, max_lanes=case.prompts * case.samples)
     works: dict[str, Callable[[], object]] = {

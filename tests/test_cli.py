@@ -244,7 +244,10 @@ def test_export_json(work: Path) -> None:
     assert made["folder"] == "exported/model"
     assert made["dtype"] == "bfloat16"
     files = {path.name for path in (work / "exported" / "model").iterdir()}
-    assert files == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert files == {
+        *("config.json", "model.safetensors", "generation_config.json"),
+        *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+    }
 
 
 def test_doctor() -> None:

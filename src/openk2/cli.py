@@ -140,9 +140,57 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     export.set_defaults(run=_export)
 
+    _add_serve(command("serve", "an OpenAI-compatible server and a chat page for a checkpoint"))
+    _add_chat(command("chat", "talk to a checkpoint or to a server, in the terminal"))
+
     doctor = command("doctor", "what this machine will use, and why")
     doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    add = serve.add_argument
+    add("folder", type=Path, metavar="CHECKPOINT", help="a run's folder or an exported one")
+    add("--host", default="127.0.0.1")
+    add("--port", type=int, default=8000, help="0 takes a free one")
+    key = serve.add_mutually_exclusive_group()
+    key.add_argument(
+        "--api-key-file", type=Path, metavar="FILE", help="holds what clients must say"
+    )
+    key.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help="the same; a file, or the environment's K2_API_KEY, keeps it from those who list "
+        "this machine's processes",
+    )
+    add("--insecure", action="store_true", help="listen beyond this machine without a key")
+    add("--max-lanes", type=int, default=64, help="sequences generated at a time")
+    add("--max-queue", type=int, default=256, help="sequences that may wait; more get 429")
+    add("--timeout", type=float, default=600.0, help="seconds for a request")
+    add("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--threads", type=int, help="of the CPU; default: those that are free, less one")
+    add("--thinking", choices=("off", "kept", "recent"), default="off")
+    add("--cors-origin", action="append", default=[], metavar="ORIGIN")
+    serve.set_defaults(run=_serve)
+
+
+def _add_chat(chat: argparse.ArgumentParser) -> None:
+    chat.add_argument("partner", metavar="CHECKPOINT_OR_URL")
+    chat.add_argument("--message", metavar="TEXT", help="say this, print the answer, leave")
+    chat.add_argument("--system", metavar="TEXT")
+    chat.add_argument("--tools", type=Path, metavar="FILE", help="a JSON list of OpenAI tools")
+    chat.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME=VALUE",
+        help="as /set in the chat: temperature=0.7",
+    )
+    chat.add_argument("--model", help="of a server that has several")
+    chat.add_argument("--thinking", choices=("off", "kept", "recent"), default="off")
+    chat.set_defaults(run=_chat)
 
 
 def _pretrain(options: argparse.Namespace) -> int:
@@ -198,6 +246,50 @@ def _export(options: argparse.Namespace) -> int:
     line = printable(f"{written}: {checkpoint.name} in {options.dtype}")
     print(json.dumps(result) if options.json else line)
     return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from openk2.inference.engine_process import EngineSettings
+    from openk2.serving.server import read_api_key, serve
+    from openk2.serving.service import ServerSettings
+
+    for flag in ("max_lanes", "threads"):
+        if (getattr(options, flag) or 1) < 1:
+            name = flag.replace("_", "-")
+            raise UserError(f"--{name} is {getattr(options, flag)}; it must be at least 1")
+    settings = ServerSettings(
+        host=options.host,
+        port=options.port,
+        api_key=options.api_key or read_api_key(options.api_key_file),
+        insecure=options.insecure,
+        max_queue=options.max_queue,
+        timeout=options.timeout,
+        cors_origins=tuple(options.cors_origin),
+        thinking=options.thinking,
+    )
+    engine = EngineSettings(
+        dtype=options.dtype,
+        device=options.device,
+        threads=options.threads,
+        max_lanes=options.max_lanes,
+    )
+    return serve(options.folder, settings, engine, options.json)
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from openk2.serving.terminal_chat import terminal_chat
+
+    return terminal_chat(
+        options.partner,
+        message=options.message,
+        system=options.system,
+        tools=options.tools,
+        settings=options.settings,
+        model=options.model,
+        thinking=options.thinking,
+        api_key=os.environ.get("K2_API_KEY"),
+        as_json=options.json,
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -11,10 +11,10 @@ import torch
 
 from openk2.core.errors import UserError
 from openk2.core.events import read_events
+from openk2.core.run_folder import latest_checkpoint
 from openk2.data.corpus import Corpus
 from openk2.models.checkpoint_layout import official_tensors
 from openk2.models.pretrained import load_pretrained
-from openk2.core.run_folder import latest_checkpoint
 
 from .small_run import small_config, small_corpus, small_run
 

@@ -1,10 +1,11 @@
-"""The engine in a process of its own, so that serving HTTP and computing do not wait for each other.
+"""The engine in a process of its own, so that serving and computing do not wait for each other.
 
 Two threads of one Python process take turns; a server that formats thousands of events a second
 would hold up every one of the small operations that a step consists of.
 """
 
 import multiprocessing
+import signal
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -134,6 +135,9 @@ class EngineProcess:
 
 def _serve(connection: Connection, folder: Path, settings: EngineSettings) -> None:
     """The child process, from loading to the end."""
+    # Ctrl-C and a supervisor's SIGTERM reach the whole group; the parent says when it is time.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     try:
         engine = _load(folder, settings)
     except UserError as error:

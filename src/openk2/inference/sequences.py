@@ -54,7 +54,8 @@ class Sequence:
 
     def append(self, token: int, log_prob: float) -> FinishReason | None:
         """Take one more token; why the sample ends with it, or None."""
-        if log_prob != log_prob:  # NaN: there was nothing to draw from
+        broken = self.matcher is not None and self.matcher.problem
+        if broken or log_prob != log_prob:  # NaN: there was nothing to draw from
             return "failed"
         self.tokens.append(token)
         self.log_probs.append(log_prob)
@@ -63,7 +64,7 @@ class Sequence:
         if self.matcher is not None:
             self.matcher.advance(token)
             if self.matcher.finished:
-                return "stop"
+                return "failed" if self.matcher.problem else "stop"
         if len(self.tokens) >= self.max_tokens:
             return "length"
         limit = self.options.repetition_limit

@@ -1,9 +1,10 @@
 """Errors in OpenAI's shape: {"error": {"message", "type", "param", "code"}}."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse
+if TYPE_CHECKING:
+    from starlette.responses import JSONResponse
 
 __all__ = ["ApiError", "bad_request", "overloaded"]
 
@@ -36,7 +37,10 @@ class ApiError(Exception):
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
 
-    def response(self) -> JSONResponse:
+    def response(self) -> "JSONResponse":
+        # Imported here: the terminal chat reads tools through this package without a web server.
+        from starlette.responses import JSONResponse
+
         return JSONResponse(self.body(), self.status, self.headers)
 
 
