@@ -20,6 +20,7 @@ NAMES = (
     "communication",
     "nano_against_stock",
     "generation",
+    "serving",
     "command_start",
 )
 
@@ -111,6 +112,10 @@ def _run(name: str, options: argparse.Namespace) -> list[Table]:
         from benchmarks import communication
 
         return communication.run()
+    if name == "serving":
+        from benchmarks import serving
+
+        return serving.run(options.rounds)
     if name == "generation":
         from benchmarks import generation
 

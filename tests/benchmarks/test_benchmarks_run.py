@@ -21,9 +21,11 @@ from benchmarks import (
     communication,
     expert_stacks_step,
     experts,
+    generation,
     nano_against_stock,
     optimizer_step,
     qk_clip_cost,
+    serving,
     train_step,
 )
 from benchmarks.stock import EXPERTS, PRECISIONS, StockOptimizer, stock_inputs, stock_model
@@ -320,3 +322,17 @@ def test_table() -> None:
     assert verdict(0.1, 0.2, larger_is_better=False) == "met"
     with pytest.raises(ValueError, match="does not fit"):
         Table("Title", ("name", "ms"), [["a"]])
+
+
+def test_generation() -> None:
+    case = generation.Case("small", 3, 2, (3, 9), (2, 6), 1.0)
+    config = replace(MODEL, max_position_embeddings=256)
+    against_peer, constrained = generation.run(1, config, [case], constrained_tokens=12)
+    assert figures(against_peer)
+    assert figures(constrained)
+
+
+def test_serving() -> None:
+    config = replace(MODEL, max_position_embeddings=256)
+    (table,) = serving.run(1, config, clients=3, new_tokens=8)
+    assert figures(table)

@@ -177,7 +177,7 @@ class Engine:
                     results[update.request].add(update)
         for number, request in zip(numbers, requests, strict=True):
             for sample in results[number].samples:
-                sample.text = self._text(sample.tokens, request)
+                sample.text = self.text(sample.tokens, request)
         return [results[number] for number in numbers]
 
     def stream(self, requests: Series[GenerationRequest]) -> Iterator[Update]:
@@ -337,7 +337,7 @@ class Engine:
         if not self._open_samples[number]:
             del self._open_samples[number], self._requests[number]
 
-    def _text(self, tokens: list[int], request: GenerationRequest) -> str:
+    def text(self, tokens: list[int], request: GenerationRequest) -> str:
         """The text of a finished sample, without what ended it."""
         if self.tokenizer is None:
             return ""
