@@ -10,7 +10,7 @@ on the engine uses them as they are then. Not thread-safe; `engine_thread` is.
 
 from collections.abc import Iterator
 from collections.abc import Sequence as Series
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from openk2.core.device import free_memory_bytes
 from openk2.inference.admission import Admission
-from openk2.inference.constrained import Matcher, fill_masks
+from openk2.inference.constrained import fill_masks
 from openk2.inference.decoder import Decoder
 from openk2.inference.latent_cache import BLOCK_TOKENS, LatentCache, latent_bytes_per_token
 from openk2.inference.requests import (
@@ -202,11 +202,8 @@ class Engine:
         if self._decoder.refresh():
             self._scheduler.restart()
         plan = self._scheduler.plan()
-        running = [] if plan is None else plan.lanes_S.tolist()
-        sequences = [self._scheduler.running[lane] for lane in running]
-        masks = _Masks(self._workers, -(-self.model.config.vocab_size // 32), sequences)
         logits = self._compute(plan) if plan is not None else None
-        self._draw(plan, logits, masks)
+        self._draw(plan, logits)
         outbox, self._outbox = self._outbox, []
         return outbox
 
@@ -251,7 +248,7 @@ class Engine:
         if prefill.done == len(prefill.tokens):
             self._outbox.append(Update(prefill.request, prompt_scores=tuple(prefill.scores)))
 
-    def _draw(self, plan: StepPlan | None, logits: Tensor | None, masks: "_Masks") -> None:
+    def _draw(self, plan: StepPlan | None, logits: Tensor | None) -> None:
         """The next token of the running sequences and the first of those that get a lane now."""
         launched = self._scheduler.launch()
         lanes = np.array([sequence.lane for sequence, _ in launched], dtype=np.int64)
@@ -263,15 +260,15 @@ class Engine:
             assert prefill.logits is not None
             self._options.set(sequence.lane, sequence.options, sequence.key)
             self._counters.cached_tokens += sequence.cached_tokens
-            masks.add(sequence)
             parts.append(prefill.logits[None])
         if not len(lanes):
             return
         sequences = [self._scheduler.running[lane] for lane in lanes.tolist()]
         positions = np.array([sequence.length for sequence in sequences])
+        allowed = _allowed(sequences, self.model.config.vocab_size)
         # Drawing overwrites its input, and samples to come need a prompt's logits: cat copies.
         rows = torch.cat(parts) if launched else parts[0]
-        drawn = draw(rows, self._options, lanes, positions, masks.allowed())
+        drawn = draw(rows, self._options, lanes, positions, allowed)
         self._scheduler.drawn(lanes, drawn.tokens)
         pairs = zip(sequences, drawn.tokens, drawn.log_probs, strict=True)
         for row, (sequence, token, log_prob) in enumerate(pairs):
@@ -348,42 +345,22 @@ class Engine:
         return text[: min(ends)] if ends else text
 
 
-class _Masks:
-    """What the grammars allow next, computed in another thread beside the forward pass."""
+def _allowed(sequences: list[Sequence], vocabulary: int) -> Allowed | None:
+    """The rows with a grammar, and a bit for each token that it allows; None if there are none.
 
-    def __init__(self, workers: ThreadPoolExecutor, words: int, sequences: list[Sequence]) -> None:
-        self._words = words
-        guided = [(row, s.matcher) for row, s in enumerate(sequences) if _guided(s.matcher)]
-        self._rows = [row for row, _ in guided]
-        self._count = len(sequences)
-        self._late: list[Matcher] = []
-        matchers = [matcher for _, matcher in guided if matcher is not None]
-        self._allowed = np.empty((len(matchers), words), dtype=np.int32)
-        self._job: Future[None] | None = None
-        if matchers:
-            self._job = workers.submit(fill_masks, matchers, self._allowed)
-
-    def add(self, sequence: Sequence) -> None:
-        """One more row, of a sequence that begins."""
-        if sequence.matcher is not None and _guided(sequence.matcher):
-            self._rows.append(self._count)
-            self._late.append(sequence.matcher)
-        self._count += 1
-
-    def allowed(self) -> Allowed | None:
-        """The rows with a grammar, and a bit for each token that it allows."""
-        if not self._rows:
-            return None
-        late = np.empty((len(self._late), self._words), dtype=np.int32)
-        if self._late:
-            fill_masks(self._late, late)
-        if self._job is not None:
-            self._job.result()
-        return np.array(self._rows), np.concatenate([self._allowed, late])
-
-
-def _guided(matcher: Matcher | None) -> bool:
-    return matcher is not None and matcher.active
+    In turn with the forward pass: a mask takes about ten microseconds, and a second thread that
+    wants the interpreter, and a core, costs the many small operations of a step more than that.
+    """
+    guided = [
+        (row, sequence.matcher)
+        for row, sequence in enumerate(sequences)
+        if sequence.matcher is not None and sequence.matcher.active
+    ]
+    if not guided:
+        return None
+    words = np.empty((len(guided), -(-vocabulary // 32)), dtype=np.int32)
+    fill_masks([matcher for _, matcher in guided], words)
+    return np.array([row for row, _ in guided]), words
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -158,8 +158,10 @@ def _shape(
 def _forbid(logits_SV: Tensor, rows: IntArray, words_RW: npt.NDArray[np.int32]) -> None:
     """Forbid the rows what their bits do not allow, and ids beyond the bits."""
     vocabulary = logits_SV.shape[1]
-    bits = np.unpackbits(words_RW.view(np.uint8), axis=-1, count=vocabulary, bitorder="little")
-    forbidden_RV = (torch.from_numpy(bits) == 0).to(logits_SV.device)
+    forbidden = np.unpackbits(
+        (~words_RW).view(np.uint8), axis=-1, count=vocabulary, bitorder="little"
+    )
+    forbidden_RV = torch.from_numpy(forbidden.view(np.bool_)).to(logits_SV.device)
     if len(rows) == len(logits_SV):
         logits_SV.masked_fill_(forbidden_RV, -torch.inf)
     else:
