@@ -79,6 +79,7 @@ class Grammars:
         self._limits = LLParserLimits(
             step_lexer_fuel=50_000, max_grammar_size=100_000, verbose_errors=False
         )
+        self._latest: tuple[Constraint | None, Grammar | None] = None, None
         self._compiled = functools.lru_cache(CACHED_GRAMMARS)(self._compile)
 
     def compile(self, constraint: Constraint) -> "Grammar":
@@ -87,6 +88,16 @@ class Grammars:
         Raises GrammarError, with one line that says what cannot be enforced; within about a second
         for any input.
         """
+        # Requests of one batch mostly share theirs, and writing a grammar down takes a millisecond.
+        # The same object: to Python True equals 1, and the order of properties makes no difference.
+        latest, grammar = self._latest
+        if grammar is not None and constraint is latest:
+            return grammar
+        grammar = self._written(constraint)
+        self._latest = constraint, grammar
+        return grammar
+
+    def _written(self, constraint: Constraint) -> "Grammar":
         options = dict(JSON_OPTIONS)
         end = "(" + " | ".join(f"<[{token}]>" for token in self._stop_tokens) + ")"
         trigger = None
