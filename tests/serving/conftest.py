@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from openk2.inference.engine_process import EngineProcess, EngineSettings
 
+from openk2.inference.engine_process import EngineProcess, EngineSettings
 from tests.serving.running_server import LANES, Server, running, tiny_checkpoint
 
 

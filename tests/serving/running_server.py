@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 import uvicorn
-from openk2.inference.engine_process import EngineProcess
 
+from openk2.inference.engine_process import EngineProcess
 from openk2.models import KimiK2Config, KimiK2MoEModel
 from openk2.models.checkpoint_layout import write_weights
 from openk2.serving.http_protocol import patient_protocol
