@@ -250,6 +250,27 @@ def test_export_json(work: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("serve", "nowhere"), "nowhere: no such folder"),
+        (("serve", "done", "--port", "99999"), "--port is 99999"),
+        (("serve", "done", "--max-lanes", "0"), "--max-lanes is 0"),
+        (("serve", "done", "--threads", "0"), "--threads is 0"),
+        (("serve", "done", "--timeout", "-1"), "--timeout -1"),
+        (("serve", "done", "--host", "0.0.0.0"), "--insecure"),
+        (("chat", "nowhere", "--message", "hi"), "nowhere: no such folder"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(
+    work: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    result = k2(*arguments, cwd=work)
+    assert result.code == 2, result
+    assert complaint in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_doctor() -> None:
     shown = real("doctor", "--json")
     assert shown.code == 0, shown

@@ -253,10 +253,12 @@ def _serve(options: argparse.Namespace) -> int:
     from openk2.serving.server import read_api_key, serve
     from openk2.serving.service import ServerSettings
 
-    for flag in ("max_lanes", "threads"):
-        if (getattr(options, flag) or 1) < 1:
-            name = flag.replace("_", "-")
-            raise UserError(f"--{name} is {getattr(options, flag)}; it must be at least 1")
+    for name, value in (("max-lanes", options.max_lanes), ("threads", options.threads)):
+        if value is not None and value < 1:
+            raise UserError(f"--{name} is {value}; it must be at least 1")
+    # The system would take it modulo 65536.
+    if not 0 <= options.port <= 65535:
+        raise UserError(f"--port is {options.port}; it must lie between 0 and 65535")
     settings = ServerSettings(
         host=options.host,
         port=options.port,
