@@ -18,15 +18,17 @@ from tests.inference.untrained_model import tokenizer
 CLOSING = {
     **{'"': 14.0, '"}': 14.0, '"]': 14.0, "}": 11.0, "]": 11.0, "}}": 11.0, "]]": 11.0},
     **{",": 7.0, "n": 8.0},  # n as in null
-    **{"@": 11.0, ".": 9.0, "A": 11.0, "a": 10.0},  # what patterns wait for
+    **{"@": 11.0, ".": 9.0, "A": 11.0, "a": 10.0, ":": 12.0},  # what patterns wait for
 }
 
 
 def closing_bias() -> dict[int, float]:
     known = tokenizer()
-    # A deeper level is the last resort.
+    # A deeper level is the last resort, and of two kinds the array, which may be empty.
     bias = {
-        t: -9.0 for t, piece in enumerate(known.token_table()) if b"{" in piece or b"[" in piece
+        token: -14.0 if b"{" in piece else -9.0
+        for token, piece in enumerate(known.token_table())
+        if b"{" in piece or b"[" in piece
     }
     for text, value in CLOSING.items():
         (token,) = known.encode(text)
