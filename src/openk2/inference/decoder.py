@@ -105,7 +105,7 @@ class Decoder:
                     mine.copy_(theirs)
             model = self._cast
         self._embedding = model.embed_tokens.weight.detach()
-        self._layers = [_Layer(cast(TransformerLayer, layer), self.dtype) for layer in model.layers]
+        self._layers = [_Layer(cast(TransformerLayer, layer)) for layer in model.layers]
         self._norm = _Norm(model.norm)
         self._head = model.lm_head.weight.detach()
         return True
@@ -151,7 +151,7 @@ class _Norm:
 class _Layer:
     """One layer's weights as views, and what they do."""
 
-    def __init__(self, layer: TransformerLayer, dtype: torch.dtype) -> None:
+    def __init__(self, layer: TransformerLayer) -> None:
         self.attention_norm = _Norm(layer.input_layernorm)
         self.attention = _Attention(layer.self_attn)
         self.feed_forward_norm = _Norm(layer.post_attention_layernorm)
