@@ -5,16 +5,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Message", "ToolCall", "ToolCallProblem", "ToolSpec"]
+__all__ = ["Message", "Score", "ToolCall", "ToolCallProblem", "ToolSpec"]
 
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """A callable tool; `parameters` is the JSON Schema of its arguments, an object."""
+    """A callable tool.
+
+    parameters      JSON Schema of its arguments, an object
+    returns         JSON Schema of its result, None where it is not known
+    writes          whether a call can change the world; a reading tool never does
+    preconditions   what must hold before a call can succeed, in words that a person reads
+    """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object"})
+    returns: Mapping[str, Any] | None = None
+    writes: bool = False
+    preconditions: tuple[str, ...] = ()
 
     def to_openai(self) -> dict[str, Any]:
         """{"type": "function", "function": {...}}, as OpenAI's API and K2's template want it."""
@@ -84,3 +93,23 @@ class Message:
     tool_call_id: str | None = None
     name: str | None = None
     problems: tuple[ToolCallProblem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a grader says of an answer or of an episode.
+
+    reward   in [0, 1]; None where the grader itself failed. That is not a wrong answer: such a
+             sample is left out, of its group's baseline too
+    parts    named parts of the verdict, each in [0, 1]
+    reason   one line for people
+    """
+
+    reward: float | None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the grader reached a verdict."""
+        return self.reward is not None

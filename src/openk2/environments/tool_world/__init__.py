@@ -1,0 +1,1 @@
+"""Stateful tool worlds (paper section 3.1.1)."""

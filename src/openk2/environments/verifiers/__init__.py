@@ -1,0 +1,1 @@
+"""Families of tasks whose answers a program can check; each module lists its ENVIRONMENTS."""
