@@ -1,0 +1,259 @@
+"""Kinds of field values: how one is drawn, stored, described by JSON Schema and said by a person.
+
+A kind is data, so that domains can be composed and evolved; everything is drawn from the generator
+that is handed in, so that a world is a pure function of its seed.
+"""
+
+import functools
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, ClassVar
+
+__all__ = [
+    "Amount",
+    "Choice",
+    "Clock",
+    "Code",
+    "Day",
+    "Email",
+    "Flag",
+    "Kind",
+    "Note",
+    "PersonName",
+    "Phone",
+    "Place",
+    "Reference",
+    "Whole",
+    "Words",
+]
+
+KEY_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+
+
+@dataclass(frozen=True)
+class Kind(ABC):
+    """What may stand in a field. `sql` is the column's type."""
+
+    sql: ClassVar[str] = "TEXT"
+
+    @abstractmethod
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> Any:
+        """A value; `row` holds the fields that were drawn before it."""
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of a value."""
+        return {"type": "string", "maxLength": 200}
+
+    def say(self, value: Any) -> str:
+        """How a person says a value."""
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Words(Kind):
+    """One of a list of texts, any of which may also be given by an agent; `parts` are joined.
+
+    Words(("red", "blue"), ("lamp", "desk")) draws "red desk".
+    """
+
+    parts: tuple[tuple[str, ...], ...]
+
+    def __init__(self, *parts: tuple[str, ...]) -> None:
+        object.__setattr__(self, "parts", parts)
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        return " ".join(rng.choice(part) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of a closed list; `initial` are those that a world begins with (all, by default)."""
+
+    options: tuple[str, ...]
+    initial: tuple[str, ...] = ()
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        return rng.choice(self.initial or self.options)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.options)}
+
+    def say(self, value: Any) -> str:
+        return str(value).replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number between two bounds, both included."""
+
+    low: int
+    high: int
+    step: int = 1
+    sql: ClassVar[str] = "INTEGER"
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> int:
+        return rng.randrange(self.low, self.high + 1, self.step)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+@dataclass(frozen=True)
+class Amount(Kind):
+    """A number with two decimals, e.g. money."""
+
+    low: float
+    high: float
+    unit: str = "USD"
+    sql: ClassVar[str] = "REAL"
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> float:
+        return round(rng.uniform(self.low, self.high), 2)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "number", "minimum": 0, "description": f"in {self.unit}"}
+
+    def say(self, value: Any) -> str:
+        return f"{value:.2f} {self.unit}"
+
+
+@dataclass(frozen=True)
+class Day(Kind):
+    """A date as YYYY-MM-DD, so many days from today."""
+
+    earliest: int
+    latest: int
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        return (today + timedelta(days=rng.randint(self.earliest, self.latest))).isoformat()
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
+
+
+@dataclass(frozen=True)
+class Clock(Kind):
+    """A time of day as HH:MM, on the hour or half past."""
+
+    first: int = 8
+    last: int = 18
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        return f"{rng.randint(self.first, self.last):02d}:{rng.choice(('00', '30'))}"
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^\d{2}:\d{2}$"}
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """Yes or no, stored as 1 or 0 and shown as true or false."""
+
+    share: float = 0.5
+    sql: ClassVar[str] = "BOOLEAN"
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> bool:
+        return rng.random() < self.share
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+    def say(self, value: Any) -> str:
+        return "yes" if value else "no"
+
+
+@dataclass(frozen=True)
+class Code(Kind):
+    """A code such as a postal code or a licence plate; # is a digit, @ a letter."""
+
+    form: str
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        drawn = {"#": lambda: rng.choice("0123456789"), "@": lambda: rng.choice(KEY_ALPHABET[:24])}
+        return "".join(drawn[c]() if c in drawn else c for c in self.form)
+
+
+@dataclass(frozen=True)
+class PersonName(Kind):
+    """First and last name."""
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        names = _pools()
+        return f"{rng.choice(names['first'])} {rng.choice(names['last'])}"
+
+
+@dataclass(frozen=True)
+class Email(Kind):
+    """An address made of another field, which holds a person's name."""
+
+    of: str = "name"
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        local = "".join(c for c in row[self.of].lower().replace(" ", ".") if c.isascii())
+        return f"{local}{rng.randrange(10, 100)}@example.com"
+
+
+@dataclass(frozen=True)
+class Phone(Kind):
+    """A telephone number."""
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        return f"555-{rng.randrange(1000):03d}-{rng.randrange(10_000):04d}"
+
+
+@dataclass(frozen=True)
+class Place(Kind):
+    """A city, or a street address."""
+
+    what: str = "city"
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        pools = _pools()
+        if self.what == "city":
+            return rng.choice(pools["city"])
+        return f"{rng.randrange(1, 300)} {rng.choice(pools['street'])}, {rng.choice(pools['city'])}"
+
+
+@dataclass(frozen=True)
+class Note(Kind):
+    """Free text, such as a reason: what an agent writes into it is not compared."""
+
+    texts: tuple[str, ...] = ("",)
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        return rng.choice(self.texts)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "maxLength": 2000}
+
+
+@dataclass(frozen=True)
+class Reference(Kind):
+    """The key of a row of another entity; the world's builder draws it."""
+
+    entity: str
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> Any:
+        raise AssertionError("a reference is drawn by the builder, which knows the rows")
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "maxLength": 40, "description": f"key of a {self.entity}"}
+
+
+@functools.cache
+def _pools() -> dict[str, tuple[str, ...]]:
+    """Names of people and places, without the ones that ASCII cannot write."""
+    import mimesis
+
+    person, address = mimesis.Person(seed=0), mimesis.Address(seed=0)
+    sources = {
+        "first": person.first_name,
+        "last": person.last_name,
+        "city": address.city,
+        "street": lambda: f"{address.street_name()} Street",
+    }
+    drawn = {name: {draw() for _ in range(600)} for name, draw in sources.items()}
+    return {name: tuple(sorted(t for t in texts if t.isascii())) for name, texts in drawn.items()}

@@ -1,0 +1,57 @@
+"""Wishes for writing tools, some of which a rule forbids: then the right thing is to refuse."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from openk2.environments.tool_world.conditions import Condition
+from openk2.environments.tool_world.domain import Entity
+from openk2.environments.tool_world.goals import Draft, FieldOf, Goal
+from openk2.environments.tool_world.state import Row
+
+__all__ = ["Wish"]
+
+# Whether a wish is sure to be granted must not show in how it is said.
+FALLBACK = ". If that is not possible, tell me the {key} of {target} and its {field}"
+
+
+class Wish:
+    """A goal for a writing tool, which a rule may forbid: then the right thing is to refuse."""
+
+    def __init__(self, draft: Draft, tool: str) -> None:
+        self.draft = draft
+        self.tool = tool
+        self._policies = [p.condition for p in draft.domain.policies if tool in p.tools]
+        self._target: tuple[Entity, str] | None = None
+        self._rules: tuple[Condition, ...] = ()
+        self._broken: Condition | None = None
+
+    def pick(self, entity: Entity, conditions: tuple[Condition, ...]) -> tuple[Row, str] | None:
+        """The row that the rules look at; it breaks one of them if the wish is to be forbidden."""
+        rng, self._rules = self.draft.rng, (*conditions, *self._policies)
+        if self._rules and rng.random() < self.draft.refusals:
+            self._broken = rng.choice(self._rules)
+        picked = self.draft.pick(entity, self._rules, self._broken)
+        if picked is not None:
+            self._target = (entity, picked[1])
+        return picked
+
+    def goal(self, arguments: Mapping[str, Any], request: str) -> Goal:
+        """The goal, with the words of what to do if it cannot be had; sometimes it can, even so."""
+        rng, broken = self.draft.rng, self._broken
+        doubted = broken or (
+            rng.choice(self._rules) if self._rules and rng.random() < 0.5 else None
+        )
+        if doubted is None or self._target is None:
+            return Goal("write", self.tool, arguments, request)
+        entity, name = self._target
+        request += FALLBACK.format(
+            key=entity.key.replace("_", " "),
+            target=self.draft.phrase(name),
+            field=" ".join(doubted.evidence).replace("_id", "").replace("_", " "),
+        )
+        if broken is None:
+            return Goal("write", self.tool, arguments, request)
+        tells = (FieldOf(name, entity.key), self.draft.follow(name, broken.evidence))
+        return Goal(
+            "refuse", self.tool, arguments, request, tells, broken.describe(f"the {entity.words}")
+        )
