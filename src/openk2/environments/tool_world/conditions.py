@@ -39,11 +39,15 @@ class Condition(ABC):
     @property
     @abstractmethod
     def evidence(self) -> tuple[str, ...]:
-        """The path to the field that decides: (field,), or (reference, field)."""
+        """The path to the field that decides: (field,), (reference, field), or () for none."""
 
 
 def _words(field: str) -> str:
     return field.replace("_", " ")
+
+
+def _days(number: int) -> str:
+    return "1 day" if number == 1 else f"{number} days"
 
 
 def _either(options: Sequence[str]) -> str:
@@ -157,10 +161,12 @@ class DaysFromToday(Condition):
         return self.earliest <= days <= self.latest
 
     def describe(self, subject: str) -> str:
-        name = _words(self.field)
+        name = f"the {_words(self.field)} of {subject}"
         if self.latest <= 0:
-            return f"the {name} of {subject} must lie at most {-self.earliest} days in the past"
-        return f"the {name} of {subject} must lie at least {self.earliest} days ahead"
+            return f"{name} must lie at most {_days(-self.earliest)} in the past"
+        if self.earliest <= 0:
+            return f"{name} must not lie in the past"
+        return f"{name} must lie at least {_days(self.earliest)} ahead"
 
     @property
     def code(self) -> str:
@@ -188,7 +194,7 @@ class Through(Condition):
         return found is not None and self.condition.holds(found, state)
 
     def describe(self, subject: str) -> str:
-        return self.condition.describe(f"the {_words(self.reference.removesuffix('_id'))} of it")
+        return self.condition.describe(f"the {_words(self.reference.removesuffix('_id'))} of {subject}")
 
     @property
     def code(self) -> str:
@@ -212,4 +218,4 @@ class Policy:
 
     def text(self, subject: str) -> str:
         """The rule as the agent reads it."""
-        return f"Use {' or '.join(self.tools)} only if {self.condition.describe(subject)}."
+        return f"Before you use {' or '.join(self.tools)}: {self.condition.describe(subject)}."

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from openk2.environments.base import seeded_random
 from openk2.environments.tool_world.spec import ArgumentChecker
-from openk2.environments.tool_world.state import State
+from openk2.environments.tool_world.state import Row, State
 from openk2.environments.tool_world.values import KEY_ALPHABET, Kind, Reference
 
 if TYPE_CHECKING:
@@ -162,31 +162,66 @@ class Domain:
         """The initial state of a world, a pure function of (domain, seed)."""
         rng = seeded_random("world", self.name, seed)
         today = FIRST_DAY + timedelta(days=rng.randrange(700))
-        keys: dict[str, list[str]] = {}
-        rows = {entity.name: list(self._rows(entity, keys, rng, today)) for entity in self.entities}
-        return State(self._image, self.entity, rows, today, seed)
+        rows: dict[str, dict[str, Row]] = {}
+        for entity in self.entities:
+            rows[entity.name] = {}
+            self._fill(entity, rows, rng, today)
+        made = {name: [tuple(row.values()) for row in rows[name].values()] for name in rows}
+        return State(self._image, self.entity, made, today, seed)
 
-    def _rows(
-        self, entity: Entity, keys: dict[str, list[str]], rng: random.Random, today: date
-    ) -> list[tuple[Any, ...]]:
-        owners: list[str | None] = list(keys[entity.per]) if entity.per else [None]
-        made: list[tuple[Any, ...]] = []
-        taken = keys.setdefault(entity.name, [])
+    def _fill(
+        self, entity: Entity, rows: dict[str, dict[str, Row]], rng: random.Random, today: date
+    ) -> None:
+        """Draw the rows of an entity into `rows`, which holds those of the earlier ones."""
+        owners: list[str | None] = list(rows[entity.per]) if entity.per else [None]
         prefix = "".join(word[0] for word in entity.name.split("_")).upper()
+        open_keys = {
+            field.name: _referable(field.kind, rows, rng)
+            for field in entity.fields
+            if isinstance(field.kind, Reference) and field.kind.entity not in (entity.per, entity.name)
+        }
         for owner in owners:
             for _ in range(rng.randint(*entity.rows)):
-                row: dict[str, Any] = {}
-                for field in entity.fields:
-                    if not isinstance(field.kind, Reference):
-                        row[field.name] = field.kind.draw(rng, row, today)
-                    elif owner is not None and field.kind.entity == entity.per:
-                        row[field.name] = owner
-                    else:
-                        row[field.name] = rng.choice(keys[field.kind.entity])
                 key = f"{prefix}-{''.join(rng.choices(KEY_ALPHABET, k=6))}"
-                taken.append(key)
-                made.append((key, *row.values()))
-        return made
+                row = _Drawn(entity, rows, key)
+                for field in entity.fields:
+                    kind = field.kind
+                    if not isinstance(kind, Reference):
+                        row[field.name] = kind.draw(rng, row, today)
+                    elif field.name not in open_keys:
+                        earlier = list(rows[entity.name])
+                        row[field.name] = owner if kind.entity == entity.per else rng.choice(earlier or [key])
+                    elif not open_keys[field.name]:
+                        return  # nothing is left to refer to
+                    elif kind.distinct:
+                        row[field.name] = open_keys[field.name].pop()
+                    else:
+                        row[field.name] = rng.choice(open_keys[field.name])
+                rows[entity.name][key] = row
+
+
+class _Drawn(dict[str, Any]):
+    """A row that is being drawn: "product_id.price" is that field of the row referred to."""
+
+    def __init__(self, entity: Entity, rows: Mapping[str, Mapping[str, Row]], key: str) -> None:
+        super().__init__({entity.key: key})
+        self._entity = entity
+        self._rows = rows
+
+    def __missing__(self, name: str) -> Any:
+        reference, _, inner = name.partition(".")
+        return self._rows[self._entity.references[reference]][self[reference]][inner]
+
+
+def _referable(
+    kind: Reference, rows: Mapping[str, Mapping[str, Row]], rng: random.Random
+) -> list[str]:
+    """Keys that a reference may begin with, in random order where each is used once."""
+    found = rows[kind.entity]
+    keys = [key for key, row in found.items() if all(row[n] == value for n, value in kind.where)]
+    if kind.distinct:
+        rng.shuffle(keys)
+    return keys
 
 
 def placeholders(template: str) -> list[str]:

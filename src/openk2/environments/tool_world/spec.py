@@ -7,6 +7,7 @@ an agent sends, it gets a typed result: a call never raises for bad arguments.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -26,6 +27,7 @@ __all__ = [
 
 MAX_ARGUMENT_BYTES = 1 << 20
 MAX_ARGUMENT_DEPTH = 32
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 # ok; unknown_tool and invalid_arguments: the agent's mistake, nothing ran; refused: a precondition
 # or a policy said no; fault: injected or real trouble of the tool (timeout, rate limit, ...);
@@ -119,12 +121,25 @@ def _parsed(text: str) -> Any:
 
 def _check_plain(value: Any, depth: int, size: list[int]) -> None:
     """ValueError unless `value` is plain JSON of bounded depth and size; a cycle is too deep."""
-    if depth > MAX_ARGUMENT_DEPTH:
-        raise ValueError(f"the arguments are nested deeper than {MAX_ARGUMENT_DEPTH} levels")
-    size[0] += len(value) + 2 if type(value) is str else 8
+    kind = type(value)
+    size[0] += len(value) + 2 if kind is str else 8
     if size[0] > MAX_ARGUMENT_BYTES:
         raise ValueError(f"the arguments are longer than {MAX_ARGUMENT_BYTES} bytes")
-    if isinstance(value, Mapping):
+    if kind is str:
+        if CONTROL.search(value):
+            raise ValueError("a text holds control characters")
+        value.encode()  # a lone surrogate is no text: UnicodeEncodeError is a ValueError
+    elif kind is bool or value is None:
+        return
+    elif kind is int:
+        if abs(value) >= 1 << 63:
+            raise ValueError("a number does not fit 64 bits")
+    elif kind is float:
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is not JSON")
+    elif depth > MAX_ARGUMENT_DEPTH:
+        raise ValueError(f"the arguments are nested deeper than {MAX_ARGUMENT_DEPTH} levels")
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             if type(key) is not str:
                 raise ValueError(f"a key is a {type(key).__name__}, not a text")
@@ -133,18 +148,8 @@ def _check_plain(value: Any, depth: int, size: list[int]) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _check_plain(item, depth + 1, size)
-    elif type(value) is str:
-        if any(ord(character) < 32 and character not in "\n\r\t" for character in value):
-            raise ValueError("a text holds control characters")
-        value.encode()  # a lone surrogate is no text: UnicodeEncodeError is a ValueError
-    elif type(value) is float:
-        if not math.isfinite(value):
-            raise ValueError(f"{value} is not JSON")
-    elif type(value) is int:
-        if abs(value) >= 1 << 63:
-            raise ValueError("a number does not fit 64 bits")
-    elif value is not None and type(value) is not bool:
-        raise ValueError(f"a {type(value).__name__} is not JSON")
+    else:
+        raise ValueError(f"a {kind.__name__} is not JSON")
 
 
 def _mistake(status: ToolStatus, message: str) -> ToolResult:

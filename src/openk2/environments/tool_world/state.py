@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,11 @@ class Event:
 
     def to_json(self) -> dict[str, Any]:
         """The event as plain JSON."""
-        return asdict(self)
+        found = dict(vars(self))
+        found["arguments"] = dict(self.arguments)
+        found["changes"] = [dict(vars(change)) for change in self.changes]
+        found["violations"] = list(self.violations)
+        return found
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Event":
@@ -207,7 +211,7 @@ class State:
     def log(self, event: Event) -> None:
         """Append an event whose changes are in the rows already."""
         self.events.append(event)
-        text = json.dumps(event.to_json(), sort_keys=True)
+        text = json.dumps(event.to_json())
         self._database.execute("INSERT INTO event_log VALUES (?, ?)", (event.number, text))
 
     def replay(self, events: Iterable[Event]) -> None:

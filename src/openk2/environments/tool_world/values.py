@@ -14,10 +14,13 @@ from typing import Any, ClassVar
 
 __all__ = [
     "Amount",
+    "AmountOf",
     "Choice",
     "Clock",
+    "ClockAfter",
     "Code",
     "Day",
+    "DayAfter",
     "Email",
     "Flag",
     "Kind",
@@ -30,6 +33,10 @@ __all__ = [
     "Words",
 ]
 
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
 KEY_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
@@ -60,12 +67,14 @@ class Words(Kind):
     """
 
     parts: tuple[tuple[str, ...], ...]
+    joint: str
 
-    def __init__(self, *parts: tuple[str, ...]) -> None:
+    def __init__(self, *parts: tuple[str, ...], joint: str = " ") -> None:
         object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "joint", joint)
 
     def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
-        return " ".join(rng.choice(part) for part in self.parts)
+        return self.joint.join(rng.choice(part) for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,20 @@ class Amount(Kind):
 
 
 @dataclass(frozen=True)
+class AmountOf(Amount):
+    """An amount that begins as a field of a row referred to, times a field of its own row.
+
+    AmountOf(1, 900, source="product_id.price", times="quantity")
+    """
+
+    source: str = ""
+    times: str = ""
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> float:
+        return round(row[self.source] * (row[self.times] if self.times else 1), 2)
+
+
+@dataclass(frozen=True)
 class Day(Kind):
     """A date as YYYY-MM-DD, so many days from today."""
 
@@ -132,6 +155,21 @@ class Day(Kind):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
+
+    def say(self, value: Any) -> str:
+        year, month, day = str(value).split("-")
+        return f"{int(day)} {MONTHS[int(month) - 1]} {year}"
+
+
+@dataclass(frozen=True)
+class DayAfter(Day):
+    """A date so many days after another field's, which was drawn before it."""
+
+    other: str = ""
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        first = date.fromisoformat(row[self.other]) if self.other in row else today
+        return super().draw(rng, row, first)
 
 
 @dataclass(frozen=True)
@@ -145,7 +183,20 @@ class Clock(Kind):
         return f"{rng.randint(self.first, self.last):02d}:{rng.choice(('00', '30'))}"
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^\d{2}:\d{2}$"}
+        return {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$"}
+
+
+@dataclass(frozen=True)
+class ClockAfter(Clock):
+    """A time of day so many minutes after another field's, on the same day."""
+
+    other: str = ""
+    minutes: tuple[int, ...] = (30, 60, 90)
+
+    def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
+        first = row[self.other] if self.other in row else super().draw(rng, row, today)
+        total = 60 * int(first[:2]) + int(first[3:]) + rng.choice(self.minutes)
+        return f"{total // 60:02d}:{total % 60:02d}"
 
 
 @dataclass(frozen=True)
@@ -232,15 +283,24 @@ class Note(Kind):
 
 @dataclass(frozen=True)
 class Reference(Kind):
-    """The key of a row of another entity; the world's builder draws it."""
+    """The key of a row of another entity; the world's builder draws it.
+
+    A reference to its own entity makes a tree: it points at an earlier row, the first one at itself.
+
+    where     field values of the rows that are referred to in the beginning
+    distinct  in the beginning no two rows refer to the same one
+    """
 
     entity: str
+    where: tuple[tuple[str, Any], ...] = ()
+    distinct: bool = False
 
     def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> Any:
         raise AssertionError("a reference is drawn by the builder, which knows the rows")
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "maxLength": 40, "description": f"key of a {self.entity}"}
+        words = self.entity.replace("_", " ")
+        return {"type": "string", "maxLength": 40, "description": f"key of the {words}"}
 
 
 @functools.cache

@@ -5,13 +5,17 @@ from typing import Any
 
 from openk2.environments.tool_world.conditions import Condition
 from openk2.environments.tool_world.domain import Entity
-from openk2.environments.tool_world.goals import Draft, FieldOf, Goal
+from openk2.environments.tool_world.goals import ACTOR, Draft, FieldOf, Goal
 from openk2.environments.tool_world.state import Row
 
 __all__ = ["Wish"]
 
 # Whether a wish is sure to be granted must not show in how it is said.
-FALLBACK = ". If that is not possible, tell me the {key} of {target} and its {field}"
+FALLBACK = (
+    ". If that is not possible, tell me {facts}",
+    ". Should there be a rule against it, give me {facts}",
+    ". If it cannot be done, let me know {facts}",
+)
 
 
 class Wish:
@@ -24,6 +28,11 @@ class Wish:
         self._target: tuple[Entity, str] | None = None
         self._rules: tuple[Condition, ...] = ()
         self._broken: Condition | None = None
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether a rule was chosen for it to break."""
+        return self._broken is not None
 
     def pick(self, entity: Entity, conditions: tuple[Condition, ...]) -> tuple[Row, str] | None:
         """The row that the rules look at; it breaks one of them if the wish is to be forbidden."""
@@ -44,14 +53,25 @@ class Wish:
         if doubted is None or self._target is None:
             return Goal("write", self.tool, arguments, request)
         entity, name = self._target
-        request += FALLBACK.format(
-            key=entity.key.replace("_", " "),
-            target=self.draft.phrase(name),
-            field=" ".join(doubted.evidence).replace("_id", "").replace("_", " "),
-        )
+        request += rng.choice(FALLBACK).format(facts=self._facts(entity, name, doubted.evidence))
         if broken is None:
             return Goal("write", self.tool, arguments, request)
-        tells = (FieldOf(name, entity.key), self.draft.follow(name, broken.evidence))
-        return Goal(
-            "refuse", self.tool, arguments, request, tells, broken.describe(f"the {entity.words}")
-        )
+        tells = [FieldOf(name, entity.key)]
+        if broken.evidence:
+            tells.append(self.draft.follow(name, broken.evidence))
+        reason = broken.describe(f"the {entity.words}")
+        return Goal("refuse", self.tool, arguments, request, tuple(tells), reason)
+
+    def _facts(self, entity: Entity, name: str, evidence: tuple[str, ...]) -> str:
+        """What the user wants to hear instead: the key, and the field that decides."""
+        key = f"{entity.words} ID"
+        mine = name == ACTOR
+        facts = f"my {key}" if mine else f"the {key} of {self.draft.phrase(name)}"
+        if not evidence:
+            return facts
+        owner, *path = "my" if mine else "its", *evidence
+        for reference in path[:-1]:
+            other = self.draft.domain.entity[entity.references[reference]]
+            owner = f"{owner} {reference.removesuffix('_id').replace('_', ' ')}'s"
+            entity = other
+        return f"{facts} and {owner} {entity.by_name[path[-1]].words}"
