@@ -143,6 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(command("serve", "an OpenAI-compatible server and a chat page for a checkpoint"))
     _add_chat(command("chat", "talk to a checkpoint or to a server, in the terminal"))
 
+    _add_environments(command("environments", "what an agent can be trained on: tasks and graders"))
+
     doctor = command("doctor", "what this machine will use, and why")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -191,6 +193,31 @@ def _add_chat(chat: argparse.ArgumentParser) -> None:
     chat.add_argument("--model", help="of a server that has several")
     chat.add_argument("--thinking", choices=("off", "kept", "recent"), default="off")
     chat.set_defaults(run=_chat)
+
+
+def _add_environments(environments: argparse.ArgumentParser) -> None:
+    actions = environments.add_subparsers(required=True, metavar="ACTION")
+
+    def action(name: str, help: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=help, allow_abbrev=False)
+        made.set_defaults(run=_environments, action=name)
+        # Said before the action, too; the action's default must not take it back.
+        made.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+        return made
+
+    action("list", "all of them by name")
+    show = action("show", "a task as the model meets it")
+    show.add_argument("--solved", action="store_true", help="with an honest way through it")
+    verify = action("verify", "the score of a response, read from the standard input")
+    for made in (show, verify):
+        made.add_argument("name", metavar="NAME", help="e.g. maths.arithmetic, tool_world.retail")
+        made.add_argument("--index", type=int, default=0, help="of the task; default: 0")
+        made.add_argument("--difficulty", type=float, help="0 to 1; default: the index decides")
+    check = action("check", "how often honest and dishonest players are paid")
+    check.add_argument("names", nargs="*", metavar="NAME", help="or a family; default: all")
+    check.add_argument("--count", type=int, default=20, help="tasks of each; default: 20")
+    for made in (show, verify, check):
+        made.add_argument("--split", default="train", help="train, validation or test")
 
 
 def _pretrain(options: argparse.Namespace) -> int:
@@ -292,6 +319,21 @@ def _chat(options: argparse.Namespace) -> int:
         api_key=os.environ.get("K2_API_KEY"),
         as_json=options.json,
     )
+
+
+def _environments(options: argparse.Namespace) -> int:
+    from openk2.environments import commands
+
+    if options.action == "list":
+        return commands.list_environments(options.json)
+    if options.action == "check":
+        return commands.check_environments(
+            options.names, options.count, options.split, options.json
+        )
+    place = (options.name, options.index, options.split, options.difficulty, options.json)
+    if options.action == "show":
+        return commands.show_task(*place, options.solved)
+    return commands.verify_response(*place)
 
 
 def _doctor(options: argparse.Namespace) -> int:

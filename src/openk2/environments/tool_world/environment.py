@@ -9,7 +9,9 @@ from openk2.core.records import Message, Score, ToolCall, ToolCallProblem
 from openk2.environments.base import Environment, Observation, Task
 from openk2.environments.tool_world.domains import DOMAINS
 from openk2.environments.tool_world.faults import NO_FAULTS, FaultPlan
+from openk2.environments.tool_world.operators import Tool
 from openk2.environments.tool_world.simulator import ToolSimulator
+from openk2.environments.tool_world.spec import ToolExecutor
 from openk2.environments.tool_world.tasks import ToolTask, find_domain, make_task
 from openk2.environments.tool_world.users import ScriptedUser, UserSimulator
 
@@ -47,7 +49,11 @@ def policy_texts(name: str) -> list[str]:
 
 
 class ToolWorld(Environment):
-    """A domain as an environment; `user` makes the other side, `faults` go wrong on purpose.
+    """A domain as an environment.
+
+    user            makes the other side of an episode: (task, seed) -> UserSimulator
+    faults          go wrong on purpose
+    played, others  see ToolSimulator
 
     The episode ends when the user ends it, or after 60 turns of the agent.
     """
@@ -58,9 +64,13 @@ class ToolWorld(Environment):
         self,
         user: Callable[[ToolTask, int], UserSimulator] = ScriptedUser,
         faults: FaultPlan = NO_FAULTS,
+        played: Mapping[str, Tool] | None = None,
+        others: Sequence[ToolExecutor] = (),
     ) -> None:
         self._make_user = user
         self._faults = faults
+        self._played = played
+        self._others = others
 
     def task(self, index: int, split: str = "train", difficulty: float | None = None) -> Task:
         made = make_task(self.domain, index, split, difficulty)
@@ -77,7 +87,9 @@ class ToolWorld(Environment):
     def _start(self, task: ToolTask, seed: int) -> None:
         self.tool_task = task
         self.seed = seed
-        self.simulator = ToolSimulator(task, seed, faults=self._faults)
+        self.simulator = ToolSimulator(
+            task, seed, faults=self._faults, played=self._played, others=self._others
+        )
         self.user = self._make_user(task, seed)
         self.messages: list[Message] = []
         self.turns = 0

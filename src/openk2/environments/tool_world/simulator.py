@@ -6,9 +6,9 @@ from typing import Any
 
 from openk2.core.records import Message, Score, ToolSpec
 from openk2.environments.tool_world.faults import NO_FAULTS, FaultInjector, FaultPlan
-from openk2.environments.tool_world.operators import Refused, Tool
+from openk2.environments.tool_world.operators import Refused, Tool, ToolUnavailable
 from openk2.environments.tool_world.scoring import collateral, missing, said
-from openk2.environments.tool_world.spec import ArgumentChecker, ToolResult
+from openk2.environments.tool_world.spec import ArgumentChecker, ToolExecutor, ToolResult
 from openk2.environments.tool_world.state import Change, Event, State
 from openk2.environments.tool_world.tasks import ToolTask, find_domain, make_task
 
@@ -21,7 +21,9 @@ class ToolSimulator:
     task     from `make_task`
     seed     of what is random in the episode itself: which calls fail
     faults   which faults are injected; none by default
-    tools    the tools there are, all of the domain by default
+    tools    names of the tools there are, all of the domain by default
+    played   tools to run instead of the domain's own, e.g. those of SimulatedTools
+    others   further executors, e.g. MCP sessions; their calls are logged, their state is their own
 
     Implements `ToolExecutor`. Deterministic given (task, seed, the calls made).
     """
@@ -33,13 +35,18 @@ class ToolSimulator:
         *,
         faults: FaultPlan = NO_FAULTS,
         tools: Sequence[str] | None = None,
+        played: Mapping[str, Tool] | None = None,
+        others: Sequence[ToolExecutor] = (),
     ) -> None:
         self.task = task
         self.seed = seed
         self.domain = find_domain(task.domain)
-        chosen = self.domain.tools if tools is None else {n: self.domain.tools[n] for n in tools}
+        every = self.domain.tools if played is None else played
+        chosen = every if tools is None else {name: every[name] for name in tools}
         self._tools: Mapping[str, Tool] = chosen
-        self._checker = self.domain.checker if tools is None else ArgumentChecker(self.tools)
+        self._others = {name: other for other in others for name in other.tools}
+        own = tools is None and not others
+        self._checker = self.domain.checker if own else ArgumentChecker(self.tools)
         self._policies = {
             name: [policy for policy in self.domain.policies if name in policy.tools]
             for name in chosen
@@ -50,7 +57,8 @@ class ToolSimulator:
     @property
     def tools(self) -> Mapping[str, ToolSpec]:
         """The tools by name, as the agent sees them."""
-        return {name: tool.spec for name, tool in self._tools.items()}
+        own = {name: tool.spec for name, tool in self._tools.items()}
+        return own | {name: other.tools[name] for name, other in self._others.items()}
 
     @property
     def events(self) -> Sequence[Event]:
@@ -64,6 +72,10 @@ class ToolSimulator:
             shown = arguments if isinstance(arguments, str) else "not plain JSON"
             self._log(name[:100], {"text": shown[:1000]}, checked)
             return checked
+        if name in self._others:
+            outside = self._others[name].call(name, checked)
+            self._log(name, checked, outside)
+            return outside
         tool = self._tools[name]
         fault = self._faults.before(tool, self.state)
         if fault is not None and fault.instead is not None:
@@ -76,6 +88,9 @@ class ToolSimulator:
             except Refused as refusal:
                 content = {"error": refusal.code, "message": str(refusal)}
                 result = ToolResult(json.dumps(content), "refused", refusal.code)
+            except ToolUnavailable as trouble:
+                content = {"error": "unavailable", "message": "the tool is out of order"}
+                result = ToolResult(json.dumps(content), "fault", "unavailable", str(trouble))
         if result is None:
             result = ToolResult(json.dumps(content))
             if fault is not None:

@@ -187,7 +187,6 @@ class ScriptedUser(UserSimulator):
             "wrong": bool(self.persona.mistaken and self.wishes.identity),
             "identified": False,
             "waited": 0,
-            "left": False,
         }
 
     def open(self) -> UserTurn:
@@ -223,15 +222,11 @@ class ScriptedUser(UserSimulator):
             return UserTurn(self.persona.thanks, done=True)
         mind["waited"] += 1
         if mind["waited"] > self.persona.patience:
-            mind["left"] = True
             return UserTurn("This takes too long. Goodbye.", done=True)
         return UserTurn("Okay. Tell me when it is done.")
 
     def faults(self) -> list[UserFault]:
-        """What a script can do wrong: to leave before it has said all that it wants."""
-        left = len(self.wishes.requests) - self._mind["told"]
-        if self._mind["left"] and left:
-            return [UserFault("left_early", f"{left} wishes were never said")]
+        """None: whoever leaves after waiting in vain has done nothing wrong."""
         return []
 
     def snapshot(self) -> dict[str, Any]:
