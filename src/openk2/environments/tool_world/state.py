@@ -147,8 +147,8 @@ class State:
 
     @contextmanager
     def recording(self) -> Iterator[list[Change]]:
-        """Collects the changes made inside; an exception undoes them."""
-        changes: list[Change] = []
+        """Collects the changes made inside; an exception undoes them. May be nested."""
+        outer, changes = self._changes, list[Change]()
         self._changes = changes
         self._drawn = 0
         self._database.execute("SAVEPOINT call")
@@ -159,6 +159,7 @@ class State:
             raise
         finally:
             self._database.execute("RELEASE call")
+            self._changes = outer
 
     def new_key(self, entity: str) -> str:
         """A key that no row has: a function of the world, the call's number and nothing else."""
