@@ -21,6 +21,7 @@ NAMES = (
     "nano_against_stock",
     "generation",
     "serving",
+    "tool_worlds",
     "command_start",
 )
 
