@@ -337,9 +337,16 @@ def _environments(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from openk2.environments.sandbox import SandboxUnavailable, probe
+
     machine = probe_machine()
+    try:
+        sandbox = probe()
+        level, layers = sandbox.level.name, dict(sandbox.layers)
+    except SandboxUnavailable as error:
+        level, layers = "none", {"sandbox": str(error)}
     if options.json:
-        print(json.dumps(asdict(machine)))
+        print(json.dumps({**asdict(machine), "sandbox": level, "sandbox_layers": layers}))
         return 0
     print(f"platform  {machine.platform}, Python {machine.python}")
     print(f"cpu       {machine.cpu}, {machine.cores} cores")
@@ -350,6 +357,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"torch     {torch.__version__}; CUDA devices: {', '.join(devices) or 'none'}")
+    missing = [f"{layer} ({why})" for layer, why in layers.items() if why != "active"]
+    print(printable(f"sandbox   {level.lower()}; missing layers: {', '.join(missing) or 'none'}"))
     return 0
 
 
