@@ -12,5 +12,6 @@ expert_stacks_step.py  the same on stacked experts against torch.optim.Muon
 qk_clip_cost.py        what measuring S_max and clipping add to a training step
 communication.py       what an optimizer step sends between processes, beside the minimum
 nano_against_stock.py  the recipe nano against the peer: same text, same seconds, bits per byte
+sandbox.py             a call into the sandbox, beside starting Python without one
 command_start.py       how long `k2 --help` takes
 """

@@ -21,6 +21,7 @@ NAMES = (
     "nano_against_stock",
     "generation",
     "serving",
+    "sandbox",
     "tool_worlds",
     "command_start",
 )
@@ -109,6 +110,10 @@ def _run(name: str, options: argparse.Namespace) -> list[Table]:
         from benchmarks import command_start
 
         return command_start.run()
+    if name == "sandbox":
+        from benchmarks import sandbox
+
+        return sandbox.run(options.rounds)
     if name == "communication":
         from benchmarks import communication
 
