@@ -38,6 +38,9 @@ def test_a_task_is_a_pure_function_of_its_coordinates() -> None:
     tasks = [Doubling().task(index, "test", 0.5) for index in range(20)]
     assert tasks == [Doubling().task(index, "test", 0.5) for index in range(20)]
     assert len({task.prompt for task in tasks}) > 10
+    for index in range(20):
+        task = Doubling().task(index)
+        assert Doubling().task(index, task.split, task.difficulty) == task
 
 
 def test_splits_share_no_problem() -> None:

@@ -174,9 +174,9 @@ class VerifiableEnvironment(Environment):
 
     def task(self, index: int, split: str = "train", difficulty: float | None = None) -> Task:
         check_coordinates(self.name, index, split, difficulty)
-        rng = seeded_random(self.name, split, index, -1.0 if difficulty is None else difficulty)
-        if difficulty is None:
-            difficulty = rng.random()
+        rng = seeded_random(self.name, split, index)
+        drawn = rng.random()  # drawn in any case: a task made again by its difficulty is the same
+        difficulty = drawn if difficulty is None else difficulty
         for _ in range(DRAWS):
             problem = self.generate(rng, difficulty)
             if split_of(self.name, problem.identity) == split:

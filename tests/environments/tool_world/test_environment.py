@@ -59,7 +59,9 @@ def test_an_episode_goes_on_from_every_turn_to_the_same_end() -> None:
 def test_every_persona_can_be_served() -> None:
     for persona in PERSONAS:
         for index in range(10):
-            world = world_of("retail", user=lambda task, seed, p=persona: ScriptedUser(task, seed, p))
+            world = world_of(
+                "retail", user=lambda task, seed, p=persona: ScriptedUser(task, seed, p)
+            )
             world.reset(world.task(index), index)
             assert play(world, Oracle(world)).reward == 1.0, (persona.name, index)
 
@@ -139,3 +141,26 @@ def test_other_executors_stand_beside_the_world_s_own_tools() -> None:
     assert answer.messages[0].content == "12:00"
     assert world.simulator.events[-1].tool == "read_clock"
     assert world.simulator.state_diff() == before
+
+
+def test_what_cannot_be_done_is_to_be_said_with_its_incident() -> None:
+    honest, tasks = 0, 0
+    writes = {name for name, tool in DOMAINS["retail"].tools.items() if tool.spec.writes}
+    for index in range(20):
+        world = world_of("retail")
+        task = world.task(index, difficulty=0.6)
+        world.reset(task, index)
+        needed = [name for name in world.tool_task.required if name in writes]
+        if not needed:
+            continue
+        tasks += 1
+        world = world_of("retail", faults=FaultPlan(denied=(needed[0],)))
+        world.reset(task, index)
+        honest += play(world, Oracle(world)).reward == 1.0
+        world.reset(task, index)
+        for planned in world.tool_task.plan:
+            world.simulator.call(planned.tool, planned.arguments)
+        told = "; ".join(str(value) for value in world.tool_task.tells)
+        world.step(Message("assistant", f"All of it has been done: {told}."))
+        assert world.score().reward == 0.0, "success was claimed that was not there"
+    assert honest == tasks > 8

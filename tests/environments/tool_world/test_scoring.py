@@ -1,15 +1,15 @@
 """What counts as said and as equal: tolerant where a person would be, and nowhere else."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from openk2.core.records import Message
-from openk2.environments.tool_world import DOMAINS
+from openk2.environments.tool_world.domain import Field
 from openk2.environments.tool_world.scoring import collateral, missing, said, same_value
 from openk2.environments.tool_world.state import Change
-
-ENTITIES = DOMAINS["retail"].entity
+from openk2.environments.tool_world.values import Words
 
 
 def spoken(value: Any, text: str) -> bool:
@@ -79,14 +79,29 @@ def test_values_are_compared_normalised(expected: Any, found: Any, equal: bool) 
     assert same_value(expected, found) is equal
 
 
-ROW = {
-    "refund_id": "R-AAAAAA",
+ORDER = {
     "order_id": "O-AAAAAA",
+    "customer_id": "C-AAAAAA",
+    "product_id": "P-AAAAAA",
+    "quantity": 2,
     "amount": 10.0,
-    "status": "requested",
-    "reason": "late",
-    "requested_on": "2026-01-01",
+    "status": "pending",
 }
+
+
+class Plain:
+    """An entity as far as scoring looks at one."""
+
+    def __init__(self, name: str, fields: Sequence[str]) -> None:
+        self.key = f"{name}_id"
+        self.by_name = {field: Field(field, Words(("x",))) for field in fields}
+
+
+ENTITIES: Any = {
+    "order": Plain("order", tuple(ORDER)[1:]),
+    "refund": Plain("refund", ("order_id", "amount", "reason")),
+}
+ROW = {"refund_id": "R-AAAAAA", "order_id": "O-BBBBBB", "amount": 10.0, "reason": "late"}
 
 
 def test_a_new_row_may_have_any_key_but_no_other_content() -> None:
@@ -104,6 +119,20 @@ def test_a_row_that_must_go_must_be_that_row() -> None:
     expected = [Change("refund", "R-AAAAAA", ROW, None)]
     assert not missing(ENTITIES, expected, expected)
     assert missing(ENTITIES, expected, [Change("refund", "R-BBBBBB", ROW, None)]) == expected
-    kept = [Change("refund", "R-AAAAAA", ROW, {**ROW, "status": "paid"})]
+    kept = [Change("refund", "R-AAAAAA", ROW, {**ROW, "reason": "damaged"})]
     assert missing(ENTITIES, expected, kept) == expected
     assert not collateral(ENTITIES, expected, kept), "the right row in the wrong way is missing"
+
+
+def test_rows_that_refer_to_new_rows_are_compared_under_their_keys() -> None:
+    expected = [
+        Change("order", "O-AAAAAA", None, ORDER),
+        Change("refund", "R-AAAAAA", None, {**ROW, "order_id": "O-AAAAAA"}),
+    ]
+    found = [
+        Change("order", "O-CCCCCC", None, {**ORDER, "order_id": "O-CCCCCC"}),
+        Change("refund", "R-CCCCCC", None, {**ROW, "order_id": "O-CCCCCC"}),
+    ]
+    assert not missing(ENTITIES, expected, found) and not collateral(ENTITIES, expected, found)
+    astray = [found[0], Change("refund", "R-CCCCCC", None, {**ROW, "order_id": "O-DDDDDD"})]
+    assert missing(ENTITIES, expected, astray) == [expected[1]]

@@ -53,7 +53,8 @@ def truthful(state: State) -> Answer:
                 for change in changes:
                     key = state.entities[change.entity].key
                     fields = {n: v for n, v in (change.after or {}).items() if n != key}
-                    kind = "insert" if change.before is None else "update"
+                    kind = "delete" if change.after is None else "update"
+                    kind = "insert" if change.before is None else kind
                     told = None if change.before is None else change.key
                     found["changes"].append(
                         {"entity": change.entity, "operation": kind, "key": told, "fields": fields}

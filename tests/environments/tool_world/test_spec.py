@@ -61,7 +61,9 @@ def test_good_arguments_come_back_as_an_object() -> None:
         ("any", json.dumps({"a": "x" * (1 << 20)}), "invalid_arguments"),
         ("any", {"a": ["x" * 1000] * 2000}, "invalid_arguments"),
     ],
-    ids=lambda value: None if isinstance(value, dict) else str(value)[:30].encode("ascii", "replace").decode(),
+    ids=lambda value: (
+        None if isinstance(value, dict) else str(value)[:30].encode("ascii", "replace").decode()
+    ),
 )
 def test_bad_arguments_get_a_typed_result(name: str, arguments: Any, status: str) -> None:
     result = CHECKER.check(name, arguments)

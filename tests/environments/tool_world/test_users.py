@@ -104,7 +104,9 @@ def test_scripts_do_nothing_that_the_rules_call_a_fault() -> None:
             assert not faults, (persona.name, index, faults)
 
 
-WISHES = Wishes({"email": "ann@example.com"}, ("send my order of 2026-02-03 to 5 Elm Street",), (None,))
+WISHES = Wishes(
+    {"email": "ann@example.com"}, ("send my order of 2026-02-03 to 5 Elm Street",), (None,)
+)
 GOOD = "Please send my order of 2026-02-03 to 5 Elm Street. My email is ann@example.com."
 
 

@@ -6,7 +6,7 @@ real tool would have shown it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -98,7 +98,7 @@ class FaultInjector:
     def before(self, tool: Tool, state: State) -> Fault | None:
         """The fault of the call that is about to be made."""
         name = tool.spec.name
-        if name in self.plan.denied:
+        if name in self.denied(state.events) or name in self.plan.denied:
             return Fault("permission", self._denied(name))
         if not self.plan.rate:
             return None
@@ -118,9 +118,17 @@ class FaultInjector:
             return Fault(label, _trouble(label, "rate_limited", message))
         return Fault(label)
 
+    @staticmethod
+    def denied(events: Sequence[Event]) -> list[str]:
+        """Tools that have refused for good."""
+        return sorted({event.tool for event in events if event.fault == "permission"})
+
+    def incident(self, name: str) -> int:
+        """The number under which a tool refuses: whoever can tell it has asked the tool."""
+        return seeded_random("incident", self._seed, name).randrange(10**5, 10**6)
+
     def _denied(self, name: str) -> ToolResult:
-        incident = seeded_random("incident", self._seed, name).randrange(10**5, 10**6)
-        message = f"permission denied for {name}; refer to incident {incident}"
+        message = f"permission denied for {name}; refer to incident {self.incident(name)}"
         return _trouble("permission", "permission_denied", message)
 
 
@@ -129,7 +137,11 @@ def _trouble(label: str, error: str, message: str) -> ToolResult:
 
 
 def _rows_of(content: Mapping[str, Any]) -> str | None:
-    return next((name for name, value in content.items() if isinstance(value, list)), None)
+    """The name under which a result lists rows, None where it lists none."""
+    for name, value in content.items():
+        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            return name
+    return None
 
 
 def _partial(content: dict[str, Any]) -> dict[str, Any]:

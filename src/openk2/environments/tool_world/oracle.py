@@ -1,6 +1,6 @@
 """Carries goals out with the solver's plans on a real world: the proof behind a task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from openk2.environments.tool_world.operators import Refused
 from openk2.environments.tool_world.planning import Knowledge, PlannedCall, Planner, Unsolvable
 from openk2.environments.tool_world.state import Change, Event
 
-__all__ = ["Outcome", "carry_out"]
+__all__ = ["Outcome", "carry_out", "what_is_left"]
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ def carry_out(
     world: str,
     variables: Mapping[str, Variable],
     goals: Sequence[Goal],
-    without: str | None = None,
+    without: Collection[str] = (),
 ) -> Outcome:
     """Plan and do one goal after the other; Unsolvable where a plan lacks or a tool refuses.
 
-    without   the name of a tool that there is not
+    without   names of tools that there are not
     """
     state = domain.world(world)
-    tools = {name: tool for name, tool in domain.tools.items() if name != without}
+    tools = {name: tool for name, tool in domain.tools.items() if name not in without}
     knowledge = Knowledge(domain, variables)
     calls: list[PlannedCall] = []
     tells: list[Any] = []
@@ -57,3 +57,22 @@ def carry_out(
     changes = tuple(state.diff())
     state.close()
     return Outcome(tuple(calls), changes, tuple(tells))
+
+
+def what_is_left(
+    domain: Domain,
+    world: str,
+    variables: Mapping[str, Variable],
+    goals: Sequence[Goal],
+    without: Collection[str],
+) -> Outcome:
+    """Of these goals, what can still be done without some of the tools."""
+    kept: list[Goal] = []
+    outcome = Outcome((), (), ())
+    for goal in goals:
+        try:
+            outcome = carry_out(domain, world, variables, [*kept, goal], without)
+        except Unsolvable:
+            continue
+        kept.append(goal)
+    return outcome

@@ -15,7 +15,7 @@ from typing import Any
 from openk2.core.records import Message, Score, ToolCall, ToolSpec
 from openk2.environments.tool_world.environment import ToolWorld
 from openk2.environments.tool_world.goals import ACTOR, Goal
-from openk2.environments.tool_world.planning import Knowledge, PlannedCall, Planner
+from openk2.environments.tool_world.planning import Knowledge, PlannedCall, Planner, Unsolvable
 from openk2.environments.tool_world.tasks import find_domain
 
 __all__ = ["Agent", "Oracle", "RandomCaller", "draw_arguments", "null_agent", "play", "talker"]
@@ -107,6 +107,7 @@ class Oracle:
         self._world = world
         self._steps = self._run()
         self._number = 0
+        self._denied: dict[str, str] = {}  # tools that refuse for good, and what they said
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Message:
         return next(self._steps)
@@ -122,21 +123,30 @@ class Oracle:
                 yield Message("assistant", " ".join([*reports, "Is there anything else?"]))
                 reports.clear()
             yield from self._identify()
-            told: list[Any] = []
-            planner = Planner(knowledge, domain.tools, self._world.simulator.state)
-            for call in planner.plan(goal):
+            reports.append((yield from self._serve(goal, knowledge)))
+        yield Message("assistant", " ".join(reports))
+        while True:
+            yield Message("assistant", "Everything is done. Is there anything else?")
+
+    def _serve(self, goal: Goal, knowledge: Knowledge) -> Generator[Message, None, str]:
+        """Do what one goal takes, around tools that refuse for good; what there is to report."""
+        domain, simulator = knowledge.domain, self._world.simulator
+        told: list[Any] = []
+        while True:
+            tools = {n: tool for n, tool in domain.tools.items() if n not in self._denied}
+            try:
+                plan = Planner(knowledge, tools, simulator.state).plan(goal)
+            except Unsolvable:
+                return " ".join(["I am unable to do that.", *self._denied.values()])
+            for call in plan:
                 found = yield from self._make(call, knowledge)
                 if found is None:
-                    told.append(self._world.messages[-1].content)
+                    self._denied[call.tool] = simulator.events[-1].content
                     break
                 if call.result:
                     told.append(found[call.result])
             else:
-                told += [knowledge.value(place) for place in goal.tells]
-            reports.append(_report(goal, told))
-        yield Message("assistant", " ".join(reports))
-        while True:
-            yield Message("assistant", "Everything is done. Is there anything else?")
+                return _report(goal, [*told, *(knowledge.value(place) for place in goal.tells)])
 
     def _make(
         self, call: PlannedCall, knowledge: Knowledge

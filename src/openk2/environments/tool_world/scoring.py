@@ -15,7 +15,7 @@ from openk2.environments.tool_world.domain import Entity
 from openk2.environments.tool_world.state import Change, Row
 from openk2.environments.tool_world.values import Note
 
-__all__ = ["collateral", "missing", "said", "same_value"]
+__all__ = ["ALLOWANCE", "collateral", "missing", "said", "same_value"]
 
 NUMBER = re.compile(r"(?<![\w.-])-?\d[\d,]{0,20}(?:\.\d{1,12})?(?![\w-])")
 DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
@@ -44,16 +44,18 @@ def same_value(expected: Any, found: Any) -> bool:
     return bool(expected == found)
 
 
-def _same_row(entity: Entity, expected: Row, found: Row, with_key: bool) -> bool:
+def _same_row(
+    entity: Entity, expected: Row, found: Row, with_key: bool, renamed: Mapping[str, str]
+) -> bool:
     return all(
-        same_value(value, found[name])
+        same_value(renamed.get(value, value) if isinstance(value, str) else value, found[name])
         for name, value in expected.items()
         if not (name == entity.key and not with_key)
         and not (name != entity.key and isinstance(entity.by_name[name].kind, Note))
     )
 
 
-def _answers(entity: Entity, expected: Change, found: Change) -> bool:
+def _answers(entity: Entity, expected: Change, found: Change, renamed: Mapping[str, str]) -> bool:
     """Whether a change is the one that was expected."""
     if (expected.before is None) != (found.before is None):
         return False
@@ -65,7 +67,7 @@ def _answers(entity: Entity, expected: Change, found: Change) -> bool:
     if expected.after is None:
         return True
     assert found.after is not None
-    return _same_row(entity, expected.after, found.after, not new)
+    return _same_row(entity, expected.after, found.after, not new, renamed)
 
 
 def missing(
@@ -87,14 +89,24 @@ def collateral(
 def _unmatched(
     entities: Mapping[str, Entity], expected: Sequence[Change], found: Sequence[Change]
 ) -> tuple[list[Change], list[Change]]:
+    """Expected changes that did not happen, and changes that were not expected.
+
+    New rows have keys of their own in every episode: once a new row is matched, rows that refer to
+    it are compared under its key here.
+    """
     left, absent = list(found), []
+    renamed: dict[str, str] = {}
     for one in expected:
         entity = entities[one.entity]
-        match = next((c for c in left if c.entity == one.entity and _answers(entity, one, c)), None)
+        match = next(
+            (c for c in left if c.entity == one.entity and _answers(entity, one, c, renamed)), None
+        )
         if match is None:
             absent.append(one)
-        else:
-            left.remove(match)
+            continue
+        left.remove(match)
+        if one.before is None:
+            renamed[one.key] = match.key
     return absent, left
 
 

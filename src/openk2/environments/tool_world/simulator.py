@@ -7,7 +7,8 @@ from typing import Any
 from openk2.core.records import Message, Score, ToolSpec
 from openk2.environments.tool_world.faults import NO_FAULTS, FaultInjector, FaultPlan
 from openk2.environments.tool_world.operators import Refused, Tool, ToolUnavailable
-from openk2.environments.tool_world.scoring import collateral, missing, said
+from openk2.environments.tool_world.oracle import what_is_left
+from openk2.environments.tool_world.scoring import ALLOWANCE, collateral, missing, said
 from openk2.environments.tool_world.spec import ArgumentChecker, ToolExecutor, ToolResult
 from openk2.environments.tool_world.state import Change, Event, State
 from openk2.environments.tool_world.tasks import ToolTask, find_domain, make_task
@@ -138,13 +139,27 @@ class ToolSimulator:
         """The verdict over the state as it is and what the assistant said in `messages`.
 
         Parts: state (everything that was to change did), collateral (nothing else did), said
-        (everything that was to be told was), policy (no rule was broken). All or nothing.
+        (everything that was to be told was), policy (no rule was broken). All or nothing. Where a
+        tool has refused for good, doing what can be done without it and passing on the incident's
+        number is as good.
         """
-        expected, found = self.task.expected, self.state.diff()
+        verdict = self._judge(self.task.expected, self.task.tells, messages)
+        denied = self._faults.denied(self.events)
+        if verdict.reward or not denied:
+            return verdict
+        task = self.task
+        left = what_is_left(self.domain, task.world, task.variables, task.goals, denied)
+        incidents = tuple(self._faults.incident(name) for name in denied)
+        return self._judge(left.changes, left.tells + incidents, messages)
+
+    def _judge(
+        self, expected: Sequence[Change], tells: Sequence[Any], messages: Sequence[Message]
+    ) -> Score:
+        found = self.state.diff()
         absent = missing(self.domain.entity, expected, found)
         surplus = collateral(self.domain.entity, expected, found)
-        allowed = 8 + 4 * len(self.task.tells)
-        untold = [value for value in self.task.tells if not said(value, messages, allowed)]
+        allowed = ALLOWANCE + 4 * len(tells)
+        untold = [value for value in tells if not said(value, messages, allowed)]
         broken = sorted({name for event in self.events for name in event.violations})
         parts = {
             "state": float(not absent),
@@ -152,9 +167,7 @@ class ToolSimulator:
             "said": float(not untold),
             "policy": float(not broken),
         }
-        reasons = [
-            f"{change.entity} {change.key} was not changed as wished" for change in absent[:1]
-        ]
+        reasons = [f"{c.entity} {c.key} was not changed as wished" for c in absent[:1]]
         reasons += [f"{c.entity} {c.key} was changed without a wish" for c in surplus[:1]]
         reasons += [f"{value!r} was not said" for value in untold[:1]]
         reasons += [f"policy {name} was broken" for name in broken[:1]]

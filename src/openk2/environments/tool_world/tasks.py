@@ -101,8 +101,8 @@ def make_task(
     blueprint = find_domain(domain) if isinstance(domain, str) else domain
     check_coordinates(blueprint.name, index, split, difficulty)
     rng = seeded_random("task", blueprint.name, split, index)
-    if difficulty is None:
-        difficulty = rng.random()
+    drawn = rng.random()  # drawn in any case: a task made again by its difficulty is the same
+    difficulty = drawn if difficulty is None else difficulty
     for attempt in range(ATTEMPTS):
         world = f"{split}-{index}-{attempt}"
         task = _attempt(blueprint, index, split, difficulty, world, rng)
@@ -181,7 +181,7 @@ def _solvable_without(
     domain: Domain, world: str, variables: Mapping[str, Variable], goals: Sequence[Goal], tool: str
 ) -> bool:
     try:
-        carry_out(domain, world, variables, goals, without=tool)
+        carry_out(domain, world, variables, goals, without=(tool,))
     except Unsolvable:
         return False
     return True
