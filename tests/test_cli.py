@@ -15,7 +15,7 @@ from openk2.cli import main
 
 from .k2_process import TINY, Result, k2, real, sources
 
-COMMANDS = ("run", "pretrain", "show", "export", "doctor")
+COMMANDS = ("run", "pretrain", "show", "export", "environments", "mcp", "doctor")
 
 
 @pytest.fixture(scope="module")
@@ -342,8 +342,8 @@ def test_an_interrupt_promises_only_a_run_that_it_resumes(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("openk2.cli.limit_spinning", lambda: None)
-    monkeypatch.setattr("openk2.cli.probe_machine", interrupt)
-    monkeypatch.setattr("openk2.cli.parse_overrides", interrupt)
+    monkeypatch.setattr("openk2.cli.commands.probe_machine", interrupt)
+    monkeypatch.setattr("openk2.cli.commands.parse_overrides", interrupt)
     for arguments, line in (
         (["doctor"], "k2: interrupted\n"),
         (["run", "nano", "--dry-run"], "k2: interrupted\n"),

@@ -84,8 +84,7 @@ def test_tasks_are_pure_functions_and_plain_data(name: str) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_no_problem_is_in_two_splits(name: str) -> None:
     found = {
-        split: {EVERY[name].task(index, split).prompt for index in range(8)}
-        for split in SPLITS
+        split: {EVERY[name].task(index, split).prompt for index in range(8)} for split in SPLITS
     }
     assert not found["train"] & found["test"]
     assert not found["validation"] & (found["train"] | found["test"])

@@ -62,18 +62,19 @@ def measure(
     """
     environment = VerifiableEnvironments()[name]
     tasks = [environment.task(index, split) for index in range(count)]
-    for player in players(environment):
-        rewards = []
-        for number, task in enumerate(tasks):
+    rewards: dict[str, list[float | None]] = {player: [] for player in players(environment)}
+    for number, task in enumerate(tasks):
+        for player, earned in rewards.items():
             if isinstance(environment, ToolWorld):
-                rewards.append(_played(environment, task, player, number))
+                earned.append(_played(environment, task, player, number))
             else:
                 assert isinstance(environment, VerifiableEnvironment)
                 response = _response(environment, tasks, number, player)
-                rewards.append(environment.verify(task, response).reward)
+                earned.append(environment.verify(task, response).reward)
             done()
-        verdicts = [reward for reward in rewards if reward is not None]
-        yield Paid(player, len(verdicts), verdicts.count(1.0), len(rewards) - len(verdicts))
+    for player, earned in rewards.items():
+        verdicts = [reward for reward in earned if reward is not None]
+        yield Paid(player, len(verdicts), verdicts.count(1.0), len(earned) - len(verdicts))
 
 
 _AGENTS: Mapping[str, Callable[[int], Agent]] = {

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import jsonschema_rs
-
 from openk2.core.generation import JsonSchemaFormat, SamplingOptions
 from openk2.core.records import Message
 from openk2.environments.blocking import BlockingGenerator
 from openk2.environments.tool_world.domain import Domain, Entity
 from openk2.environments.tool_world.operators import Refused, Tool, ToolUnavailable, object_schema
+from openk2.environments.tool_world.schemas import compiled_schema
 from openk2.environments.tool_world.state import Row, State
 from openk2.environments.tool_world.values import Reference
 
@@ -82,7 +81,7 @@ class SimulatedTools:
         self.attempts = attempts
         self._generator = generator
         self._options = options or SamplingOptions(temperature=0.7, max_tokens=2048)
-        self._answers = jsonschema_rs.Draft202012Validator(ANSWER_SCHEMA)
+        self._answers = compiled_schema(ANSWER_SCHEMA)
         played = set(domain.tools if names is None else names)
         self.tools: Mapping[str, Tool] = {
             name: replace(tool, run=self._player(tool)) if name in played else tool
@@ -183,7 +182,7 @@ class SimulatedTools:
 
     def _check_result(self, tool: Tool, result: Mapping[str, Any]) -> None:
         if tool.spec.returns is not None:
-            validator = jsonschema_rs.Draft202012Validator(dict(tool.spec.returns))
+            validator = compiled_schema(tool.spec.returns)
             error = next(iter(validator.iter_errors(result)), None)
             if error is not None:
                 place = "/".join(str(step) for step in error.instance_path)
@@ -215,9 +214,7 @@ class SimulatedTools:
             field = entity.by_name.get(name)
             if field is None:
                 raise ValueError(f"{entity.name} has no field {name!r:.100} that can change")
-            if not jsonschema_rs.is_valid(field.kind.schema(), value):
+            if not compiled_schema(field.kind.schema()).is_valid(value):
                 raise ValueError(f"{entity.name}.{name} cannot be {value!r:.100}")
             if isinstance(field.kind, Reference) and state.get(field.kind.entity, value) is None:
-                raise ValueError(
-                    f"{entity.name}.{name} refers to nothing: {value!r:.60}"
-                )
+                raise ValueError(f"{entity.name}.{name} refers to nothing: {value!r:.60}")

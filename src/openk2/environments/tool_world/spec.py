@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import jsonschema_rs
-
 from openk2.core.records import ToolSpec
+from openk2.environments.tool_world.schemas import compiled_schema
 
 __all__ = [
     "MAX_ARGUMENT_BYTES",
@@ -79,11 +78,9 @@ class ArgumentChecker:
         self._validators = {}
         for name, spec in tools.items():
             try:
-                self._validators[name] = jsonschema_rs.Draft202012Validator(dict(spec.parameters))
-            except (ValueError, jsonschema_rs.ReferencingError) as error:
-                raise ValueError(
-                    f"tool {name}: its parameters are no JSON Schema: {error}"
-                ) from None
+                self._validators[name] = compiled_schema(spec.parameters)
+            except ValueError as error:
+                raise ValueError(f"tool {name}: of its parameters, {error}") from None
 
     def check(self, name: str, arguments: Mapping[str, Any] | str) -> dict[str, Any] | ToolResult:
         """The arguments as an object, or the result that tells the agent its mistake."""

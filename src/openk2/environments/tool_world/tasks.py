@@ -6,6 +6,7 @@ necessary: the solver without it finds no way (paper section 3.1.1: tasks come w
 rubric of success criteria, expected tool-use patterns and checkpoints).
 """
 
+import functools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class ToolTask:
 def register(domain: Domain) -> None:
     """Make a domain known by its name, beside those of the library."""
     _REGISTERED[domain.name] = domain
+    _make_named.cache_clear()
 
 
 def find_domain(name: str) -> Domain:
@@ -98,7 +100,17 @@ def make_task(
     `difficulty` in [0, 1] sets how many goals there are and how many calls the plan takes; None
     lets the index decide. No world of one split occurs in another.
     """
-    blueprint = find_domain(domain) if isinstance(domain, str) else domain
+    if isinstance(domain, str):
+        return _make_named(domain, index, split, difficulty)
+    return _make(domain, index, split, difficulty)
+
+
+@functools.lru_cache(maxsize=1024)  # every reset of an episode asks for its task
+def _make_named(name: str, index: int, split: str, difficulty: float | None) -> ToolTask:
+    return _make(find_domain(name), index, split, difficulty)
+
+
+def _make(blueprint: Domain, index: int, split: str, difficulty: float | None) -> ToolTask:
     check_coordinates(blueprint.name, index, split, difficulty)
     rng = seeded_random("task", blueprint.name, split, index)
     drawn = rng.random()  # drawn in any case: a task made again by its difficulty is the same
