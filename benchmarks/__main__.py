@@ -27,14 +27,14 @@ NAMES = (
     "tool_worlds",
     "verifiers",
     "scorer_exploits",
+    "scorer_exploits_reasoning_gym",
     "code_grader_exploits",
     "command_start",
 )
 
-WITHOUT_TORCH = {
-    *("sandbox", "tool_worlds", "verifiers", "scorer_exploits", "code_grader_exploits"),
-    "command_start",
-}
+EXPLOITS = ("scorer_exploits", "scorer_exploits_reasoning_gym", "code_grader_exploits")
+WITHOUT_ROUNDS = ("command_start", "communication", *EXPLOITS)
+WITHOUT_TORCH = {"sandbox", "tool_worlds", "verifiers", *EXPLOITS, "command_start"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,7 +122,7 @@ def _run(name: str, options: argparse.Namespace) -> list[Table]:
 
 
 def _arguments(name: str, module: Any, options: argparse.Namespace) -> tuple[Any, ...]:
-    if name in ("command_start", "communication", "scorer_exploits", "code_grader_exploits"):
+    if name in WITHOUT_ROUNDS:
         return ()
     if name == "qk_clip_cost":  # a small difference between two long times
         return (max(options.rounds, module.ROUNDS),)
