@@ -135,7 +135,8 @@ def test_lies_are_never_applied() -> None:
     before = simulator.state_diff()
     with generator:
         for tool, reason, answer in lies(simulator.state):
-            player.answer = lambda messages, text=json.dumps(answer): text  # type: ignore[misc]
+            text = json.dumps(answer)
+            player.answer = lambda messages, text=text: text  # type: ignore[misc]
             order = simulator.state.find("order")[0]["order_id"]
             result = simulator.call(tool, {"order_id": order})
             assert result.status == "fault" and result.error == "unavailable"

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 from openk2.core.records import Message, Score, ToolCall, ToolCallProblem
-from openk2.environments.base import Environment, Observation, Task
+from openk2.environments.base import Environment, Observation, Task, spoken
 from openk2.environments.tool_world.domains import DOMAINS
 from openk2.environments.tool_world.faults import NO_FAULTS, FaultPlan
 from openk2.environments.tool_world.operators import Tool
@@ -102,7 +102,8 @@ class ToolWorld(Environment):
         """Run the calls of a turn, or let the user answer what it says."""
         assert not self.ended, "step() after the end"
         before = len(self.messages) + 1
-        self._say(message)
+        # Whatever a policy calls itself, what it says is said by the assistant.
+        self._say(replace(message, role="assistant"))
         self.turns += 1
         for problem in message.problems:
             found = {"error": f"unreadable call: {problem.kind}", "message": problem.detail}
@@ -113,7 +114,7 @@ class ToolWorld(Environment):
             found = {"error": "too_many_calls", "message": f"at most {MAX_CALLS} a turn"}
             self._say(Message("tool", json.dumps(found), tool_call_id=call.id, name=call.name))
         if not (message.tool_calls or message.problems):
-            turn = self.user.reply(message.content)
+            turn = self.user.reply(spoken(message.content))
             self._say(Message("user", turn.text))
             if turn.done:
                 self.ended = "user"

@@ -1,8 +1,7 @@
 """Success as tolerant predicates over the final state and what was said, not as a hash.
 
-Reading is free, order is free, numbers and texts are compared normalised, notes that an agent words
-itself are not compared, keys of new rows are not compared; every row that must change changed so,
-and no other.
+Reading is free, order is free, numbers and texts are compared normalised, notes by their words, and
+keys of new rows not at all; every row that must change changed so, and no other.
 """
 
 import re
@@ -11,11 +10,12 @@ from datetime import date
 from typing import Any
 
 from openk2.core.records import Message
+from openk2.environments.base import spoken
 from openk2.environments.tool_world.domain import Entity
 from openk2.environments.tool_world.state import Change, Row
 from openk2.environments.tool_world.values import Note
 
-__all__ = ["ALLOWANCE", "collateral", "missing", "said", "same_value"]
+__all__ = ["allowance", "collateral", "missing", "said", "same_value"]
 
 NUMBER = re.compile(r"(?<![\w.-])-?\d[\d,]{0,20}(?:\.\d{1,12})?(?![\w-])")
 DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
@@ -28,8 +28,9 @@ MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
 )
-# Who lists everything that they read has answered nothing: at most so many values of one shape.
-ALLOWANCE = 8
+# Who lists everything that they read has answered nothing: so many values of one shape (numbers,
+# dates, keys) may stand in a message, and so many more for each thing that is to be told.
+ALLOWANCE, ALLOWANCE_EACH = 3, 3
 MAX_SAID = 20_000  # characters of one message that count
 
 
@@ -47,12 +48,22 @@ def same_value(expected: Any, found: Any) -> bool:
 def _same_row(
     entity: Entity, expected: Row, found: Row, with_key: bool, renamed: Mapping[str, str]
 ) -> bool:
-    return all(
-        same_value(renamed.get(value, value) if isinstance(value, str) else value, found[name])
-        for name, value in expected.items()
-        if not (name == entity.key and not with_key)
-        and not (name != entity.key and isinstance(entity.by_name[name].kind, Note))
-    )
+    for name, value in expected.items():
+        if name == entity.key:
+            if with_key and value != found[name]:
+                return False
+        elif isinstance(entity.by_name[name].kind, Note):
+            if _words(value) != _words(found[name]):
+                return False
+        elif not same_value(
+            renamed.get(value, value) if type(value) is str else value, found[name]
+        ):
+            return False
+    return True
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
 
 
 def _answers(entity: Entity, expected: Change, found: Change, renamed: Mapping[str, str]) -> bool:
@@ -110,10 +121,18 @@ def _unmatched(
     return absent, left
 
 
+def allowance(tells: int) -> int:
+    """How many values of one shape a message may hold that is to tell so many."""
+    return ALLOWANCE + ALLOWANCE_EACH * tells
+
+
 def said(value: Any, messages: Iterable[Message], allowed: int = ALLOWANCE) -> bool:
-    """Whether the assistant states a value somewhere, among at most `allowed` of its shape."""
+    """Whether the assistant states a value to the user, among at most `allowed` of its shape.
+
+    Thinking is not said.
+    """
     return any(
-        _states(value, message.content[:MAX_SAID], allowed)
+        _states(value, spoken(message.content)[:MAX_SAID], allowed)
         for message in messages
         if message.role == "assistant"
     )

@@ -8,7 +8,7 @@ from openk2.core.records import Message, Score, ToolSpec
 from openk2.environments.tool_world.faults import NO_FAULTS, FaultInjector, FaultPlan
 from openk2.environments.tool_world.operators import Refused, Tool, ToolUnavailable
 from openk2.environments.tool_world.oracle import what_is_left
-from openk2.environments.tool_world.scoring import ALLOWANCE, collateral, missing, said
+from openk2.environments.tool_world.scoring import allowance, collateral, missing, said
 from openk2.environments.tool_world.spec import ArgumentChecker, ToolExecutor, ToolResult
 from openk2.environments.tool_world.state import Change, Event, State
 from openk2.environments.tool_world.tasks import ToolTask, find_domain, make_task
@@ -158,7 +158,7 @@ class ToolSimulator:
         found = self.state.diff()
         absent = missing(self.domain.entity, expected, found)
         surplus = collateral(self.domain.entity, expected, found)
-        allowed = ALLOWANCE + 4 * len(tells)
+        allowed = allowance(len(tells))
         untold = [value for value in tells if not said(value, messages, allowed)]
         broken = sorted({name for event in self.events for name in event.violations})
         parts = {
