@@ -161,6 +161,22 @@ def test_plans_pay_and_silence_does_not(name: str) -> None:
     assert len(+read) >= 3
 
 
+@pytest.mark.parametrize("name", ("airline", "retail", "banking", "travel"))
+def test_no_answer_depends_on_the_order_of_the_wishes(name: str) -> None:
+    domain = DOMAINS[name]
+    for index in range(12):
+        task = make_task(name, index, "validation", difficulty=0.9)
+        turned = carry_out(domain, task.world, task.variables, task.goals[::-1])
+        assert sorted(map(str, turned.tells)) == sorted(map(str, task.tells))
+        kept = {(c.entity, c.key) for c in task.expected if c.before is not None}
+        assert {(c.entity, c.key) for c in turned.changes if c.before is not None} == kept
+        for goal in task.goals:
+            for place in goal.tells:
+                key = task.variables[place.variable].key
+                change = next((c for c in task.expected if c.key == key), None)
+                assert change is None or change.after[place.field] == change.before[place.field]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_tasks_use_the_whole_domain(name: str) -> None:

@@ -162,8 +162,10 @@ class DaysFromToday(Condition):
 
     def describe(self, subject: str) -> str:
         name = f"the {_words(self.field)} of {subject}"
-        if self.latest <= 0:
-            return f"{name} must lie at most {_days(-self.earliest)} in the past"
+        if self.latest < 0:
+            return f"{name} must lie at least {_days(-self.latest)} in the past"
+        if self.latest == 0:
+            return f"{name} must lie within the last {_days(-self.earliest)}"
         if self.earliest <= 0:
             return f"{name} must not lie in the past"
         return f"{name} must lie at least {_days(self.earliest)} ahead"
@@ -194,7 +196,9 @@ class Through(Condition):
         return found is not None and self.condition.holds(found, state)
 
     def describe(self, subject: str) -> str:
-        return self.condition.describe(f"the {_words(self.reference.removesuffix('_id'))} of {subject}")
+        return self.condition.describe(
+            f"the {_words(self.reference.removesuffix('_id'))} of {subject}"
+        )
 
     @property
     def code(self) -> str:

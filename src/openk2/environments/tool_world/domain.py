@@ -173,31 +173,39 @@ class Domain:
         self, entity: Entity, rows: dict[str, dict[str, Row]], rng: random.Random, today: date
     ) -> None:
         """Draw the rows of an entity into `rows`, which holds those of the earlier ones."""
-        owners: list[str | None] = list(rows[entity.per]) if entity.per else [None]
+        owners: list[str | None] = [None]
+        if entity.per:
+            (owning,) = (f.kind for f in entity.fields if f.name == f"{entity.per}_id")
+            assert isinstance(owning, Reference)
+            owners = [*_referable(owning, rows, rng)]
         prefix = "".join(word[0] for word in entity.name.split("_")).upper()
+        mine = rows[entity.name]
+        plain = {f.name: f.kind for f in entity.fields if not isinstance(f.kind, Reference)}
         open_keys = {
-            field.name: _referable(field.kind, rows, rng)
-            for field in entity.fields
-            if isinstance(field.kind, Reference) and field.kind.entity not in (entity.per, entity.name)
+            f.name: _referable(f.kind, rows, rng)
+            for f in entity.fields
+            if isinstance(f.kind, Reference) and f.kind.entity not in (entity.per, entity.name)
         }
+        once = {f.name for f in entity.fields if isinstance(f.kind, Reference) and f.kind.distinct}
         for owner in owners:
             for _ in range(rng.randint(*entity.rows)):
-                key = f"{prefix}-{''.join(rng.choices(KEY_ALPHABET, k=6))}"
+                bits = rng.getrandbits(30)
+                signs = (KEY_ALPHABET[bits >> shift & 31] for shift in range(0, 30, 5))
+                key = f"{prefix}-{''.join(signs)}"
                 row = _Drawn(entity, rows, key)
-                for field in entity.fields:
-                    kind = field.kind
-                    if not isinstance(kind, Reference):
-                        row[field.name] = kind.draw(rng, row, today)
-                    elif field.name not in open_keys:
-                        earlier = list(rows[entity.name])
-                        row[field.name] = owner if kind.entity == entity.per else rng.choice(earlier or [key])
-                    elif not open_keys[field.name]:
+                for name in entity.by_name:
+                    if name in plain:
+                        row[name] = plain[name].draw(rng, row, today)
+                    elif name not in open_keys:
+                        of_owner = entity.references[name] == entity.per
+                        row[name] = owner if of_owner else rng.choice(list(mine) or [key])
+                    elif not open_keys[name]:
                         return  # nothing is left to refer to
-                    elif kind.distinct:
-                        row[field.name] = open_keys[field.name].pop()
+                    elif name in once:
+                        row[name] = open_keys[name].pop()
                     else:
-                        row[field.name] = rng.choice(open_keys[field.name])
-                rows[entity.name][key] = row
+                        row[name] = rng.choice(open_keys[name])
+                mine[key] = row
 
 
 class _Drawn(dict[str, Any]):

@@ -1,8 +1,8 @@
 """What follows from a write, over relations: stock moves, seats are taken, ledgers grow.
 
 Values are data. A text is an expression: "today"; "=FIELD" of the row or a parameter of the call;
-"=REFERENCE.FIELD" of a row that it refers to; "=A*B" the product of two such; anything else is
-itself.
+"=REFERENCE.FIELD" of a row that it refers to; "=A*B" the product of two such or of one and a whole
+number; anything else is itself.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from openk2.environments.tool_world.domain import Entity
 from openk2.environments.tool_world.operators import existing
 from openk2.environments.tool_world.state import Row, State
 
-__all__ = ["Cascade", "Consequence", "Effect", "Record", "Written", "resolve"]
+__all__ = ["Cascade", "Consequence", "Effect", "Record", "Removal", "Written", "resolve"]
 
 
 @dataclass
@@ -43,6 +43,8 @@ def resolve(expression: Any, row: Mapping[str, Any], entity: Entity, state: Stat
 
 
 def _place(place: str, row: Mapping[str, Any], entity: Entity, state: State) -> Any:
+    if place.isdigit():
+        return int(place)
     field, _, inner = place.partition(".")
     return existing(state, entity.references[field], row[field])[inner] if inner else row[field]
 
@@ -121,3 +123,19 @@ class Cascade(Consequence):
         equal = {self.of: written.row[written.entity.key], **dict(self.where)}
         for row in written.state.find(self.entity, equal):
             written.state.update(self.entity, row, **{self.field: written.value(self.value)})
+
+
+@dataclass(frozen=True)
+class Removal(Consequence):
+    """All rows of another entity that refer to the written one by `of` go, and what is `below`."""
+
+    entity: str
+    of: str
+    below: tuple["Removal", ...] = ()
+
+    def apply(self, written: Written) -> None:
+        state, entity = written.state, written.state.entities[self.entity]
+        for row in state.find(self.entity, {self.of: written.row[written.entity.key]}):
+            for removal in self.below:
+                removal.apply(Written(state, entity, {}, row, row))
+            state.delete(self.entity, row)

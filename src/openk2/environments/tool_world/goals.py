@@ -181,14 +181,14 @@ class Draft:
     ) -> str | None:
         facts: dict[str, Any] = {}
         linked = dict(links)
-        own = " of mine" if ACTOR in links.values() else ""
         if isinstance(way, Superlative):
             equal = {name: self.variables[link].key for name, link in linked.items()}
             rivals = self.state.find(entity.name, equal)
             values = sorted((found[way.field] for found in rivals), reverse=not way.lowest)
             if len(values) < 2 or values[0] != row[way.field] or values[1] == values[0]:
                 return None
-            phrase = f"the {way.word} {entity.words}{own}{suffix}"
+            whose = "my" if ACTOR in links.values() else "the"
+            phrase = f"{whose} {way.word} {entity.words}{suffix}"
             return self._add(entity, row, {}, linked, way, phrase)
         said: dict[str, str] = {}
         for name in placeholders(way):
@@ -221,7 +221,9 @@ class Draft:
                 return variable.name
         if len(self.state.find(entity.name, {inner: row[inner]})) != 1:
             return None
-        phrase = entity.by_name[inner].kind.say(row[inner])
+        said = entity.by_name[inner].kind.say(row[inner])
+        forms = [form for form in entity.described if placeholders(form) == [inner]]
+        phrase = forms[0].replace("{" + inner + "}", said) if forms else said
         return self._add(entity, row, {inner: row[inner]}, {}, None, phrase)
 
     def _add(

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from openk2.environments.tool_world.domain import Domain
     from openk2.environments.tool_world.goals import Draft, Goal
 
-__all__ = ["Operator", "Reading", "Refused", "Tool", "existing", "object_schema", "require"]
+__all__ = [
+    "Operator",
+    "Reading",
+    "Refused",
+    "Tool",
+    "ToolUnavailable",
+    "existing",
+    "object_schema",
+    "require",
+]
 
 
 class Refused(Exception):
@@ -27,6 +36,10 @@ class Refused(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class ToolUnavailable(Exception):
+    """The tool itself failed, through no fault of the caller; nothing was changed."""
 
 
 @dataclass(frozen=True)

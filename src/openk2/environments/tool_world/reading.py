@@ -1,12 +1,13 @@
-"""Operators that read: a row by its key, rows by fields, by their owner or by filters; totals."""
+"""Operators that read: a row by its key, rows by fields, by their owner or by filters."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from openk2.core.records import ToolSpec
 from openk2.environments.tool_world.domain import Domain, Entity
-from openk2.environments.tool_world.goals import Draft, FieldOf, Goal
+from openk2.environments.tool_world.goals import ACTOR, Draft, FieldOf, Goal
 from openk2.environments.tool_world.operators import (
     Operator,
     Reading,
@@ -15,14 +16,28 @@ from openk2.environments.tool_world.operators import (
     object_schema,
 )
 from openk2.environments.tool_world.state import State
-from openk2.environments.tool_world.values import Choice, Flag, Note, Reference, Whole
+from openk2.environments.tool_world.values import (
+    Choice,
+    Clock,
+    Email,
+    Flag,
+    Kind,
+    Note,
+    PersonName,
+    Phone,
+    Place,
+    Reference,
+    Whole,
+    Words,
+)
 
-__all__ = ["Find", "Get", "ListOf", "Search", "Total"]
+__all__ = ["Find", "Get", "ListOf", "Search"]
 
 ASK = (
-    "tell me the {field} of {target}",
-    "let me know the {field} of {target}",
-    "find out the {field} of {target} for me",
+    "tell me {what}",
+    "let me know {what}",
+    "find out {what}",
+    "look up {what}",
 )
 WIDE = 200  # a whole number that could be fewer things than this can be guessed
 
@@ -31,32 +46,33 @@ def _key_schema(entity: Entity) -> dict[str, Any]:
     return {"type": "string", "maxLength": 40, "description": f"key of the {entity.words}"}
 
 
-def _askable(entity: Entity, columns: tuple[str, ...]) -> list[str]:
-    """Fields whose value cannot be guessed: asking for them proves that somebody looked."""
-    kinds = {name: field.kind for name, field in entity.by_name.items() if name in columns}
-    return [
-        name
-        for name, kind in kinds.items()
-        if not isinstance(kind, Choice | Flag | Note | Reference)
-        and not (isinstance(kind, Whole) and (kind.high - kind.low) // kind.step < WIDE)
-    ]
+def _guessable(kind: Kind) -> bool:
+    """Whether a value can be said without having looked it up."""
+    if isinstance(kind, Whole):
+        return (kind.high - kind.low) // kind.step < WIDE
+    if isinstance(kind, Words):
+        return math.prod(len(part) for part in kind.parts) < WIDE
+    return isinstance(kind, Choice | Clock | Flag | Note | Reference)
 
 
-def _ask(operator: Operator, draft: Draft, entity: Entity, columns: tuple[str, ...]) -> Goal | None:
+def _ask(draft: Draft, entity: Entity, columns: tuple[str, ...]) -> Goal | None:
+    """To be told a field that nobody can guess and that the user does not know."""
     picked = draft.pick(entity)
     if picked is None:
         return None
     name = picked[1]
     variable = draft.variables[name]
-    hidden = [f for f in _askable(entity, columns) if f not in variable.facts]
-    if variable.superlative is not None:
-        hidden = [f for f in hidden if f != variable.superlative.field]
+    known = {*variable.facts, variable.superlative.field if variable.superlative else ""}
+    fields = [entity.by_name[f] for f in columns if f in entity.by_name and f not in known]
+    hidden = [field for field in fields if not _guessable(field.kind)]
+    if name == ACTOR:
+        hidden = [f for f in hidden if not isinstance(f.kind, PersonName | Email | Phone | Place)]
     if not hidden:
         return None
     field = draft.rng.choice(hidden)
-    words = entity.by_name[field].words
-    request = draft.rng.choice(ASK).format(field=words, target=variable.phrase)
-    return Goal("ask", "", {}, request, (FieldOf(name, field),))
+    what = f"my {field.words}" if name == ACTOR else f"the {field.words} of {variable.phrase}"
+    request = draft.rng.choice(ASK).format(what=what)
+    return Goal("ask", "", {}, request, (FieldOf(name, field.name),))
 
 
 @dataclass(frozen=True)
@@ -85,12 +101,15 @@ class Get(Operator):
 
     def propose(self, draft: Draft) -> Goal | None:
         entity = draft.domain.entity[self.entity]
-        return _ask(self, draft, entity, self.columns or entity.columns)
+        return _ask(draft, entity, self.columns or entity.columns)
 
 
 @dataclass(frozen=True)
 class _Listing(Operator):
-    """Rows of an entity found by equal fields; subclasses say which."""
+    """Rows of an entity found by equal fields; subclasses say which.
+
+    Fields that are `hidden` are not shown: one has to look the single row up.
+    """
 
     entity: str
 
@@ -101,11 +120,11 @@ class _Listing(Operator):
         description: str,
         required: tuple[str, ...],
         optional: tuple[str, ...],
-        columns: tuple[str, ...],
+        hidden: tuple[str, ...],
         limit: int | None,
     ) -> Tool:
         entity = domain.entity[self.entity]
-        columns = columns or entity.columns
+        columns = tuple(column for column in entity.columns if column not in hidden)
         listed = entity.many
         parameters = {
             field: entity.by_name[field].kind.schema() for field in (*required, *optional)
@@ -143,14 +162,14 @@ class Find(_Listing):
     """find_ENTITY_by_FIELD(field): the rows whose field equals a text that a person knows."""
 
     by: tuple[str, ...]
-    columns: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
     def tool(self, domain: Domain) -> Tool:
         name = f"find_{self.entity}_by_{'_and_'.join(self.by)}"
         words = " and ".join(self.by).replace("_", " ")
         many = domain.entity[self.entity].many.replace("_", " ")
         description = f"Find {many} by {words}."
-        return self._listing(domain, name, description, self.by, (), self.columns, None)
+        return self._listing(domain, name, description, self.by, (), self.hidden, None)
 
 
 @dataclass(frozen=True)
@@ -158,7 +177,7 @@ class ListOf(_Listing):
     """list_ENTITIES_of_OWNER(owner's key): the rows that refer to one owner by `of`, a field."""
 
     of: str
-    columns: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
     def tool(self, domain: Domain) -> Tool:
         entity = domain.entity[self.entity]
@@ -166,7 +185,7 @@ class ListOf(_Listing):
         many = entity.many.replace("_", " ")
         description = f"List the {many} of one {owner.replace('_', ' ')}."
         name = f"list_{entity.many}_of_{owner}"
-        return self._listing(domain, name, description, (self.of,), (), self.columns, None)
+        return self._listing(domain, name, description, (self.of,), (), self.hidden, None)
 
 
 @dataclass(frozen=True)
@@ -174,7 +193,7 @@ class Search(_Listing):
     """search_ENTITIES(filters): rows that equal every filter that is given."""
 
     by: tuple[str, ...]
-    columns: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
     limit: int | None = 20
 
     def tool(self, domain: Domain) -> Tool:
@@ -182,51 +201,4 @@ class Search(_Listing):
         words = ", ".join(self.by).replace("_", " ")
         description = f"Search {many.replace('_', ' ')} by any of {words}."
         name = f"search_{many}"
-        return self._listing(domain, name, description, (), self.by, self.columns, self.limit)
-
-
-@dataclass(frozen=True)
-class Total(Operator):
-    """total_FIELD_of_ENTITIES(owner's key): the sum of a number over the rows of one owner."""
-
-    entity: str
-    field: str
-    of: str
-
-    def tool(self, domain: Domain) -> Tool:
-        entity = domain.entity[self.entity]
-        owner = domain.entity[entity.references[self.of]]
-        many = entity.many.replace("_", " ")
-
-        def run(state: State, arguments: Mapping[str, Any]) -> dict[str, Any]:
-            existing(state, owner.name, arguments[self.of])
-            rows = state.find(entity.name, {self.of: arguments[self.of]})
-            return {"total": round(sum(row[self.field] for row in rows), 2), "count": len(rows)}
-
-        number = {"type": "number"}
-        spec = ToolSpec(
-            f"total_{self.field}_of_{entity.many}",
-            f"Add up the {self.field.replace('_', ' ')} of the {many} of one {owner.words}.",
-            object_schema({self.of: _key_schema(owner)}),
-            object_schema({"total": number, "count": {"type": "integer"}}),
-            preconditions=(f"the {owner.words} must exist",),
-        )
-        return Tool(spec, run)
-
-    def propose(self, draft: Draft) -> Goal | None:
-        entity = draft.domain.entity[self.entity]
-        owner = draft.domain.entity[entity.references[self.of]]
-        picked = draft.pick(owner)
-        if picked is None:
-            return None
-        row, name = picked
-        rows = draft.state.find(entity.name, {self.of: row[owner.key]})
-        if len(rows) < 2:
-            return None
-        field = entity.by_name[self.field].words
-        whose = "my" if name == "user" else "the"
-        suffix = "" if name == "user" else f" of {draft.phrase(name)}"
-        many = entity.many.replace("_", " ")
-        request = f"tell me what the {field} of {whose} {many}{suffix} adds up to"
-        tool = f"total_{self.field}_of_{entity.many}"
-        return Goal("ask", tool, {self.of: FieldOf(name, owner.key)}, request, result="total")
+        return self._listing(domain, name, description, (), self.by, self.hidden, self.limit)

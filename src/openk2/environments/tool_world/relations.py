@@ -55,11 +55,10 @@ class Related(Condition):
         return self.least <= count and (self.most is None or count <= self.most)
 
     def describe(self, subject: str) -> str:
-        if self.most is None:
-            return f"{subject} must have at least {self.least} {self.words}"
         if self.most == 0:
             return f"{subject} must have no {self.words}"
-        return f"{subject} must have at most {self.most} {self.words}"
+        bound = f"at least {self.least}" if self.most is None else f"at most {self.most}"
+        return f"the number of {self.words} of {subject} must be {bound}"
 
     @property
     def code(self) -> str:

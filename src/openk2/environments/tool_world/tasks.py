@@ -16,8 +16,9 @@ from openk2.core.errors import UserError
 from openk2.environments.base import check_coordinates, seeded_random
 from openk2.environments.tool_world.domain import Domain
 from openk2.environments.tool_world.goals import Draft, FieldOf, Goal, Variable
-from openk2.environments.tool_world.oracle import carry_out
+from openk2.environments.tool_world.oracle import Outcome, carry_out
 from openk2.environments.tool_world.planning import PlannedCall, Unsolvable
+from openk2.environments.tool_world.scoring import collateral, missing
 from openk2.environments.tool_world.state import Change
 
 __all__ = ["Rubric", "ToolTask", "find_domain", "make_task", "register"]
@@ -138,6 +139,8 @@ def _attempt(
         outcome = carry_out(domain, world, variables, goals)
     except Unsolvable:
         return None
+    if _order_matters(domain, world, variables, goals, outcome):
+        return None
     names = tuple(dict.fromkeys(call.tool for call in outcome.calls))
     required = tuple(
         name for name in names if not _solvable_without(domain, world, variables, goals, name)
@@ -197,6 +200,38 @@ def _solvable_without(
     except Unsolvable:
         return False
     return True
+
+
+def _order_matters(
+    domain: Domain,
+    world: str,
+    variables: Mapping[str, Variable],
+    goals: Sequence[Goal],
+    outcome: Outcome,
+) -> bool:
+    """Whether what is to be told or changed depends on which goal an agent turns to first."""
+    changed = {
+        (change.key, name)
+        for change in outcome.changes
+        if change.before is not None and change.after is not None
+        for name, value in change.after.items()
+        if change.before[name] != value
+    }
+    told = (place for goal in goals for place in goal.tells)
+    if any((variables[place.variable].key, place.field) in changed for place in told):
+        return True
+    if len(goals) == 1:
+        return False
+    try:
+        other = carry_out(domain, world, variables, goals[::-1])
+    except Unsolvable:
+        return True
+    entities, changes = domain.entity, (outcome.changes, other.changes)
+    return bool(
+        sorted(map(str, other.tells)) != sorted(map(str, outcome.tells))
+        or missing(entities, *changes)
+        or collateral(entities, *changes)
+    )
 
 
 def _rubric(

@@ -38,6 +38,7 @@ MONTHS = (
     *("August", "September", "October", "November", "December"),
 )
 KEY_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+CODE_SIGNS = {"#": "0123456789", "@": KEY_ALPHABET[:24]}
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,11 @@ class AmountOf(Amount):
     times: str = ""
 
     def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> float:
-        return round(row[self.source] * (row[self.times] if self.times else 1), 2)
+        try:
+            unit = row[self.source]
+        except KeyError:  # drawn for a wish and not for a world: there is no row yet
+            return super().draw(rng, row, today)
+        return float(round(unit * (row[self.times] if self.times else 1), 2))
 
 
 @dataclass(frozen=True)
@@ -223,8 +228,9 @@ class Code(Kind):
     form: str
 
     def draw(self, rng: random.Random, row: Mapping[str, Any], today: date) -> str:
-        drawn = {"#": lambda: rng.choice("0123456789"), "@": lambda: rng.choice(KEY_ALPHABET[:24])}
-        return "".join(drawn[c]() if c in drawn else c for c in self.form)
+        return "".join(
+            rng.choice(CODE_SIGNS[sign]) if sign in CODE_SIGNS else sign for sign in self.form
+        )
 
 
 @dataclass(frozen=True)
@@ -270,7 +276,7 @@ class Place(Kind):
 
 @dataclass(frozen=True)
 class Note(Kind):
-    """Free text, such as a reason: what an agent writes into it is not compared."""
+    """Free text that a user dictates: compared by its words, not by case or punctuation."""
 
     texts: tuple[str, ...] = ("",)
 
@@ -285,7 +291,7 @@ class Note(Kind):
 class Reference(Kind):
     """The key of a row of another entity; the world's builder draws it.
 
-    A reference to its own entity makes a tree: it points at an earlier row, the first one at itself.
+    A reference to its own entity makes a tree: it points at an earlier row, the first at itself.
 
     where     field values of the rows that are referred to in the beginning
     distinct  in the beginning no two rows refer to the same one

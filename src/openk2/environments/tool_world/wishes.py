@@ -7,6 +7,7 @@ from openk2.environments.tool_world.conditions import Condition
 from openk2.environments.tool_world.domain import Entity
 from openk2.environments.tool_world.goals import ACTOR, Draft, FieldOf, Goal
 from openk2.environments.tool_world.state import Row
+from openk2.environments.tool_world.values import Flag
 
 __all__ = ["Wish"]
 
@@ -37,9 +38,15 @@ class Wish:
     def pick(self, entity: Entity, conditions: tuple[Condition, ...]) -> tuple[Row, str] | None:
         """The row that the rules look at; it breaks one of them if the wish is to be forbidden."""
         rng, self._rules = self.draft.rng, (*conditions, *self._policies)
-        if self._rules and rng.random() < self.draft.refusals:
-            self._broken = rng.choice(self._rules)
-        picked = self.draft.pick(entity, self._rules, self._broken)
+        picked = None
+        if rng.random() < self.draft.refusals:
+            for rule in rng.sample(self._rules, len(self._rules)):
+                picked = self.draft.pick(entity, self._rules, rule)
+                if picked is not None:
+                    self._broken = rule
+                    break
+        if picked is None:
+            picked = self.draft.pick(entity, self._rules)
         if picked is not None:
             self._target = (entity, picked[1])
         return picked
@@ -53,7 +60,14 @@ class Wish:
         if doubted is None or self._target is None:
             return Goal("write", self.tool, arguments, request)
         entity, name = self._target
-        request += rng.choice(FALLBACK).format(facts=self._facts(entity, name, doubted.evidence))
+        alike = {
+            given.variable
+            for given in arguments.values()
+            if isinstance(given, FieldOf)
+            and self.draft.variables[given.variable].entity == entity.name
+        }
+        facts = self._facts(entity, name, doubted.evidence, len(alike) == 1)
+        request += rng.choice(FALLBACK).format(facts=facts)
         if broken is None:
             return Goal("write", self.tool, arguments, request)
         tells = [FieldOf(name, entity.key)]
@@ -62,16 +76,23 @@ class Wish:
         reason = broken.describe(f"the {entity.words}")
         return Goal("refuse", self.tool, arguments, request, tuple(tells), reason)
 
-    def _facts(self, entity: Entity, name: str, evidence: tuple[str, ...]) -> str:
-        """What the user wants to hear instead: the key, and the field that decides."""
-        key = f"{entity.words} ID"
-        mine = name == ACTOR
-        facts = f"my {key}" if mine else f"the {key} of {self.draft.phrase(name)}"
+    def _facts(self, entity: Entity, name: str, evidence: tuple[str, ...], clear: bool) -> str:
+        """What the user wants to hear instead: the key, and the field that decides.
+
+        `clear` when the request points at one row of the entity only.
+        """
+        facts, owner, whose = f"the {entity.words} ID", "it", "its"
+        if name == ACTOR:
+            facts, owner, whose = f"my {entity.words} ID", "I am", "my"
+        elif not clear:
+            facts += f" of {self.draft.phrase(name)}"
         if not evidence:
             return facts
-        owner, *path = "my" if mine else "its", *evidence
-        for reference in path[:-1]:
-            other = self.draft.domain.entity[entity.references[reference]]
-            owner = f"{owner} {reference.removesuffix('_id').replace('_', ' ')}'s"
-            entity = other
-        return f"{facts} and {owner} {entity.by_name[path[-1]].words}"
+        for reference in evidence[:-1]:
+            owner = f"{whose} {reference.removesuffix('_id').replace('_', ' ')}"
+            whose = f"{owner}'s"
+            entity = self.draft.domain.entity[entity.references[reference]]
+        field = entity.by_name[evidence[-1]]
+        if isinstance(field.kind, Flag):
+            return f"{facts}, and whether {owner} {'' if name == ACTOR else 'is '}{field.words}"
+        return f"{facts} and {whose} {field.words}"

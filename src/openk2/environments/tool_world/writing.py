@@ -6,11 +6,13 @@ Each checks all that it needs before it touches a row, so that a refused call ch
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from openk2.core.records import ToolSpec
-from openk2.environments.tool_world.conditions import Condition
+from openk2.environments.tool_world.conditions import Condition, FieldIs, FieldIsNot
 from openk2.environments.tool_world.domain import Domain, Entity
+from openk2.environments.tool_world.effects import Consequence, Written
 from openk2.environments.tool_world.goals import Draft, FieldOf, Goal
 from openk2.environments.tool_world.operators import (
     Operator,
@@ -25,44 +27,15 @@ from openk2.environments.tool_world.wishes import Wish
 
 __all__ = [
     "Adjust",
-    "Effect",
+    "Append",
+    "Postpone",
     "Remove",
     "SetField",
     "SetReference",
     "Transfer",
     "Transition",
+    "Write",
 ]
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A consequence of a write, on the row itself or on one that it refers to.
-
-    field      what changes; `value` is what it is set to, the text "today" being the date
-    add        instead of setting, add this number, or the value of that field or parameter
-    sign       -1 subtracts
-    reference  the field whose row changes; the row itself by default
-    """
-
-    field: str
-    value: Any = None
-    add: str | float | None = None
-    sign: int = 1
-    reference: str | None = None
-
-    def apply(self, state: State, row: Row, entity: Entity, arguments: Mapping[str, Any]) -> Row:
-        """The row as it is afterwards."""
-        changed, name = row, entity.name
-        if self.reference is not None:
-            name = entity.references[self.reference]
-            changed = existing(state, name, row[self.reference])
-        if self.add is not None:
-            by = {**row, **arguments}[self.add] if isinstance(self.add, str) else self.add
-            value = round(changed[self.field] + self.sign * by, 2)
-        else:
-            value = state.today.isoformat() if self.value == "today" else self.value
-        after = state.update(name, changed, **{self.field: value})
-        return after if self.reference is None else row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +52,7 @@ class Write(Operator):
     name: str
     asks: tuple[str, ...]
     conditions: tuple[Condition, ...] = ()
-    effects: tuple[Effect, ...] = ()
+    effects: tuple[Consequence, ...] = ()
     description: str = ""
 
     def _parameters(self, domain: Domain) -> dict[str, Any]:
@@ -101,17 +74,18 @@ class Write(Operator):
         def run(state: State, arguments: Mapping[str, Any]) -> dict[str, Any]:
             row = existing(state, entity.name, arguments[entity.key])
             require(self.conditions, row, state, subject)
-            row = self._write(state, row, entity, arguments)
+            after = self._write(state, row, entity, arguments)
+            written = Written(state, entity, arguments, row, after)
             for effect in self.effects:
-                row = effect.apply(state, row, entity, arguments)
-            return row
+                effect.apply(written)
+            return written.row
 
         key = {"type": "string", "maxLength": 40, "description": f"key of the {entity.words}"}
         description = self.description or self.name.replace("_", " ").capitalize() + "."
         rules = tuple(condition.describe(subject) for condition in self.conditions)
         spec = ToolSpec(
             self.name,
-            " ".join((description, *(f"{rule.capitalize()}." for rule in rules))),
+            " ".join((description, *(f"{rule[0].upper()}{rule[1:]}." for rule in rules))),
             object_schema({entity.key: key, **self._parameters(domain)}),
             entity.schema(),
             writes=True,
@@ -182,7 +156,9 @@ class SetReference(Write):
     def _write(self, state: State, row: Row, entity: Entity, arguments: Mapping[str, Any]) -> Row:
         other = entity.references[self.field]
         target = existing(state, other, arguments[self.field])
-        require(self.target_conditions, target, state, f"the {other.replace('_', ' ')}")
+        if arguments[self.field] == row[self.field]:
+            raise Refused("same_as_before", f"it is that {other.replace('_', ' ')} already")
+        require(self.target_conditions, target, state, f"the new {other.replace('_', ' ')}")
         return state.update(entity.name, row, **{self.field: arguments[self.field]})
 
     def _values(self, draft: Draft, row: Row) -> tuple[dict[str, Any], str] | None:
@@ -232,12 +208,18 @@ class Adjust(Write):
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Write):
-    """Moves part of a number from one row to another of the same entity; {value} and {other}."""
+    """Moves part of a number from one row to another of the same entity; {value} says both.
+
+    same   fields in which the two rows must agree, e.g. the product whose stock is moved
+    unit   what a user says after the number
+    """
 
     field: str
     parameter: str = "amount"
     other_conditions: tuple[Condition, ...] = ()
+    same: tuple[str, ...] = ()
     most: float = 50
+    unit: str = ""
 
     def _other(self, entity: Entity) -> str:
         return f"to_{entity.key}"
@@ -254,6 +236,10 @@ class Transfer(Write):
         amount = arguments[self.parameter]
         if other[entity.key] == row[entity.key]:
             raise Refused("same_row", f"both are the same {entity.words}")
+        for name in self.same:
+            if other[name] != row[name]:
+                words = name.removesuffix("_id").replace("_", " ")
+                raise Refused(f"different_{name}", f"the two are not of the same {words}")
         if row[self.field] < amount:
             name = self.field.replace("_", " ")
             raise Refused(f"{self.field}_too_low", f"the {name} is only {row[self.field]:g}")
@@ -264,8 +250,10 @@ class Transfer(Write):
     def _values(self, draft: Draft, row: Row) -> tuple[dict[str, Any], str] | None:
         entity = draft.domain.entity[self.entity]
         kind = entity.by_name[self.field].kind
-        picked = draft.pick(entity, self.other_conditions)
-        if picked is None or picked[0][entity.key] == row[entity.key]:
+        alike = (FieldIs(name, (row[name],)) for name in self.same)
+        another = FieldIsNot(entity.key, (row[entity.key],))
+        picked = draft.pick(entity, (another, *alike, *self.other_conditions))
+        if picked is None:
             return None
         amount: float = draft.rng.randint(1, int(self.most))
         if kind.sql == "REAL":
@@ -273,7 +261,68 @@ class Transfer(Write):
         if amount > row[self.field]:
             return None
         values = {self._other(entity): FieldOf(picked[1], entity.key), self.parameter: amount}
-        return values, f"{kind.say(amount)} to {draft.phrase(picked[1])}"
+        said = f"{kind.say(amount)} {self.unit}".rstrip()
+        return values, f"{said} to {draft.phrase(picked[1])}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postpone(Write):
+    """Moves a date by a number of days: renew, extend, put off; {value} says how many.
+
+    most      days at once; `steps` are the numbers that users ask for
+    furthest  days from today beyond which the date may not lie
+    sign      -1 moves it earlier, though never into the past
+    """
+
+    field: str
+    parameter: str = "days"
+    steps: tuple[int, ...] = (3, 7, 14)
+    most: int = 30
+    furthest: int = 60
+    sign: int = 1
+
+    def _parameters(self, domain: Domain) -> dict[str, Any]:
+        return {self.parameter: {"type": "integer", "minimum": 1, "maximum": self.most}}
+
+    def _write(self, state: State, row: Row, entity: Entity, arguments: Mapping[str, Any]) -> Row:
+        moved = self._moved(row, arguments[self.parameter])
+        days = (moved - state.today).days
+        if days > self.furthest or (self.sign < 0 and days < 0):
+            raise Refused(
+                f"{self.field}_outside_the_allowed_days",
+                f"it would be {moved.isoformat()}, which is {days} days from today",
+            )
+        return state.update(entity.name, row, **{self.field: moved.isoformat()})
+
+    def _moved(self, row: Row, days: int) -> date:
+        return date.fromisoformat(row[self.field]) + timedelta(days=self.sign * days)
+
+    def _values(self, draft: Draft, row: Row) -> tuple[dict[str, Any], str] | None:
+        days = draft.rng.choice(self.steps)
+        ahead = (self._moved(row, days) - draft.state.today).days
+        if ahead > self.furthest or (self.sign < 0 and ahead < 0):
+            return None
+        return {self.parameter: days}, "1 day" if days == 1 else f"{days} days"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Append(Write):
+    """Adds a line to a text; {value} is the line."""
+
+    field: str
+    parameter: str = "line"
+
+    def _parameters(self, domain: Domain) -> dict[str, Any]:
+        return {self.parameter: {"type": "string", "minLength": 1, "maxLength": 500}}
+
+    def _write(self, state: State, row: Row, entity: Entity, arguments: Mapping[str, Any]) -> Row:
+        lines = [*row[self.field].splitlines(), arguments[self.parameter]]
+        return state.update(entity.name, row, **{self.field: "\n".join(lines)})
+
+    def _values(self, draft: Draft, row: Row) -> tuple[dict[str, Any], str] | None:
+        kind = draft.domain.entity[self.entity].by_name[self.field].kind
+        line = kind.draw(draft.rng, row, draft.state.today)
+        return ({self.parameter: line}, line) if line else None
 
 
 @dataclass(frozen=True, kw_only=True)
