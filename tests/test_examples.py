@@ -45,3 +45,11 @@ def test_a_flag_that_is_not_positive_is_one_line(
         runpy.run_path(script, run_name="__main__")
     assert ended.value.code == 2
     assert capsys.readouterr().err.endswith("--steps, --tau and --lr must be positive\n")
+
+
+def test_own_tool_world(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "own_tool_world.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert printed.count("the plan earns 1.0, talk earns 0.0") == 3
+    assert "Before you use return_bike: the hours of the rental must be at least 2." in printed
+    assert "rent_bike" in printed and "changed: rental" in printed
