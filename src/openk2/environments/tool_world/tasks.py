@@ -23,7 +23,7 @@ from openk2.environments.tool_world.state import Change
 
 __all__ = ["Rubric", "ToolTask", "find_domain", "make_task", "register"]
 
-ATTEMPTS = 400
+ATTEMPTS, PATIENCE = 400, 40
 MAX_GOALS = 4
 _REGISTERED: dict[str, Domain] = {}
 
@@ -116,20 +116,28 @@ def _make(blueprint: Domain, index: int, split: str, difficulty: float | None) -
     rng = seeded_random("task", blueprint.name, split, index)
     drawn = rng.random()  # drawn in any case: a task made again by its difficulty is the same
     difficulty = drawn if difficulty is None else difficulty
+    goals = 1 + min(MAX_GOALS - 1, int(difficulty * MAX_GOALS))
     for attempt in range(ATTEMPTS):
         world = f"{split}-{index}-{attempt}"
-        task = _attempt(blueprint, index, split, difficulty, world, rng)
+        # A domain with few tools may not have so many goals for any of its worlds.
+        wanted = max(1, goals - attempt // PATIENCE)
+        task = _attempt(blueprint, index, split, difficulty, world, rng, wanted)
         if task is not None:
             return task
     raise ValueError(f"domain {blueprint.name}: no task in {ATTEMPTS} attempts; has it goals?")
 
 
 def _attempt(
-    domain: Domain, index: int, split: str, difficulty: float, world: str, rng: random.Random
+    domain: Domain,
+    index: int,
+    split: str,
+    difficulty: float,
+    world: str,
+    rng: random.Random,
+    wanted: int,
 ) -> ToolTask | None:
     state = domain.world(world)
     draft = Draft(domain, state, rng, refusals=0.15)
-    wanted = 1 + min(MAX_GOALS - 1, int(difficulty * MAX_GOALS))
     goals = tuple(_draw_goals(draft, wanted)) if draft.possible else ()
     state.close()
     if len(goals) != wanted:
