@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-__all__ = ["descendants", "wait_until_gone"]
+__all__ = ["descendants", "processes_with", "wait_until_gone"]
 
 
 def _status(pid: int) -> tuple[str, int]:
@@ -23,6 +23,18 @@ def descendants(root: int | None = None) -> set[int]:
     found = {os.getpid() if root is None else root}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
+    return found
+
+
+def processes_with(mark: str) -> list[int]:
+    """The processes with `mark` in their command lines, but for this one."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark.encode() in place.read_bytes() and int(place.parent.name) != os.getpid():
+                found.append(int(place.parent.name))
+        except OSError:
+            continue
     return found
 
 

@@ -210,6 +210,16 @@ def test_a_dead_zygote_is_replaced() -> None:
     assert run_python("print(2)").stdout == "2\n"
 
 
+def test_a_zygote_that_died_this_moment_is_replaced() -> None:
+    """Whoever started it, and waits for it, has not noticed yet."""
+    run_python("")
+    for _ in range(3):
+        started = pool._pool.get(pool.WarmUp()).process.pid
+        zygote = max(descendants(started) - {started})
+        os.kill(zygote, signal.SIGKILL)
+        assert run_python("print(2)").stdout == "2\n"
+
+
 def test_a_fork_of_the_caller_has_zygotes_of_its_own() -> None:
     run_python("")
     mine = pool._pool.get(pool.WarmUp()).process.pid
@@ -223,6 +233,32 @@ def test_a_fork_of_the_caller_has_zygotes_of_its_own() -> None:
             os._exit(code)
     assert os.waitpid(pid, 0)[1] == 0
     assert run_python("print(4)").stdout == "4\n"
+
+
+def test_a_fork_of_the_caller_does_not_hold_up_the_calls_that_run() -> None:
+    """It holds copies of all pipes, and no end of file comes while it lives."""
+    with ThreadPoolExecutor(2) as threads:
+        script = "import sys, time\ntime.sleep(0.3)\nprint(sys.stdin.read())"
+        printed = threads.submit(run_python, script, "all")
+        called = threads.submit(
+            call_function, "import time\ndef f(): time.sleep(0.3); return 1", "f", [[]]
+        )
+        time.sleep(0.15)
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(60)
+            os._exit(0)
+        try:
+            assert (printed.result().status, printed.result().stdout) == ("ok", "all\n")
+            assert (called.result().status, called.result().outcomes[0].value) == ("ok", 1)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def test_the_standard_input_cannot_be_written() -> None:
+    source = "import os\ntry: os.write(0, b'x')\nexcept OSError as error: print(error.errno)"
+    assert run_python(source, "all").stdout == "1\n"
 
 
 def test_everything_ends_with_the_caller() -> None:
@@ -310,9 +346,11 @@ def test_no_daemon_survives() -> None:
 
 
 def test_the_kernel_ends_a_sandboxed_process_before_any_other() -> None:
+    run_python("")
+    before = descendants()
     with ThreadPoolExecutor(1) as thread:
         call = thread.submit(run_python, "import time; time.sleep(1)")
         time.sleep(0.3)
-        newest = max(descendants())
+        (newest,) = descendants() - before
         assert Path(f"/proc/{newest}/oom_score_adj").read_text() == "1000\n"
         assert call.result().status == "ok"

@@ -145,6 +145,52 @@ def fill_disk(number: Any) -> None:
     text(number, "filled")
 
 
+def fill_disk_below(number: Any) -> None:
+    """Where the folder is too deep for the path of a file in it."""
+    for _ in range(20):
+        os.mkdir("d" * 250)
+        os.chdir("d" * 250)
+    fill_disk(number)
+
+
+def fill_disk_unseen(number: Any) -> None:
+    """In a folder that only this process, which is in it, can list."""
+    os.mkdir("unseen", 0o300)
+    os.chdir("unseen")
+    fill_disk(number)
+
+
+def nest(number: Any) -> None:
+    for _ in range(1500):
+        os.mkdir("d")
+        os.chdir("d")
+    text(number, "nested")
+
+
+def lock_up(number: Any) -> None:
+    Path("file").write_text("here")
+    os.chmod(".", 0)
+    text(number, "locked")
+
+
+def cling(number: Any) -> None:
+    """Live on: without the signal at the end of the parent, in new sessions and other programs."""
+    import ctypes
+    import threading
+
+    ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+    for _ in range(2):
+        if os.fork() == 0:
+            os.setsid()
+    again = [sys.executable, "-S", "-c", "import time; time.sleep(600)", sys.argv[2]]
+    threading.Thread(target=os.execv, args=(sys.executable, again)).start()
+    time.sleep(600)
+
+
+def memory_priority(number: Any) -> None:
+    text(number, Path("/proc/self/oom_score_adj").read_text())
+
+
 def signal_parent(number: Any) -> None:
     for target in {os.getppid(), int(sys.argv[2])} - {0}:
         try:
@@ -189,7 +235,7 @@ def link_out(number: Any) -> None:
     os.mkfifo("pipe")
     os.mkdir("locked")
     Path("locked", "inside").write_text("here")
-    os.chmod("locked", 0)
+    os.chmod("locked", 0o500)
     text(number, "linked")
 
 
@@ -228,6 +274,12 @@ CALLS = {
     "network": network,
     "children": children,
     "fill_disk": fill_disk,
+    "fill_disk_below": fill_disk_below,
+    "fill_disk_unseen": fill_disk_unseen,
+    "nest": nest,
+    "lock_up": lock_up,
+    "cling": cling,
+    "memory_priority": memory_priority,
     "signal_parent": signal_parent,
     "hang": hang,
     "ignore_signals": ignore_signals,

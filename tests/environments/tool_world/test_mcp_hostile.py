@@ -12,20 +12,10 @@ from pathlib import Path
 import pytest
 
 from openk2.environments.tool_world.mcp.session import McpSession
+from tests.environments.sandbox.processes import processes_with
 from tests.environments.tool_world.mcp_servers import HOSTILE_MARK, LIMITS, hostile
 
 QUICK = replace(LIMITS, call_s=0.5)
-
-
-def processes_with(mark: str) -> list[int]:
-    found = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if mark.encode() in place.read_bytes() and int(place.parent.name) != os.getpid():
-                found.append(int(place.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +71,9 @@ def test_a_bad_start_is_a_quarantined_server(behaviour: str, kind: str) -> None:
         ("exit", "crashed"),
         ("change", "tools_changed"),
         ("fill_disk", "disk"),
+        ("fill_disk_below", "disk"),
+        ("fill_disk_unseen", "disk"),
+        ("nest", "disk"),
     ],
 )
 def test_a_broken_contract_ends_the_call_and_quarantines(behaviour: str, kind: str) -> None:
@@ -224,6 +217,27 @@ def test_children_die_with_the_session() -> None:
         # The server and two children, one of them in a session of its own.
         assert len(processes_with(mark)) >= 3
     assert not left_after(5.0, mark)
+
+
+def test_a_server_that_clings_to_life_dies_with_the_session() -> None:
+    mark = f"k2-clinging-to-{os.getpid()}"
+    with McpSession(hostile("cling", mark), limits=QUICK) as session:
+        assert session.call("go", {}).error == "timeout"
+        assert len(processes_with(mark)) >= 4
+    assert not left_after(5.0, mark)
+
+
+def test_where_memory_runs_out_the_kernel_ends_the_server_first() -> None:
+    with McpSession(hostile("memory_priority"), limits=LIMITS) as session:
+        assert "\n1000\n" in session.call("go", {}).content
+
+
+def test_a_folder_that_nobody_may_enter_is_deleted_too() -> None:
+    """For root it is no obstacle; others cannot measure it, which is a fault."""
+    with McpSession(hostile("lock_up", state="files"), limits=LIMITS) as session:
+        result = session.call("go", {})
+        assert "locked" in result.content if os.getuid() == 0 else result.error == "disk"
+        assert set(session.snapshot()["files"]) == ({"file"} if os.getuid() == 0 else set())
 
 
 def test_signals_do_not_reach_us(monkeypatch: pytest.MonkeyPatch) -> None:

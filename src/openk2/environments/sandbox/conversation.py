@@ -1,6 +1,7 @@
 """The caller's side of one call: pipes to a child, and the limits that only an outsider can set."""
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -28,12 +29,26 @@ def converse(
 ) -> "Conversation":
     """Begin a call; a zygote that has died since the last one is started anew."""
     for attempt in range(ATTEMPTS):
+        zygote = zygote_of(warm_up, minimum_level)
         try:
-            return Conversation(zygote_of(warm_up, minimum_level), limits, stdin)
+            return Conversation(zygote, limits, stdin)
         except OSError as error:
+            if isinstance(error, ConnectionError):  # whoever started it has not noticed yet
+                zygote.close()
             if attempt == ATTEMPTS - 1:
                 raise SandboxUnavailable(f"the sandbox cannot start a call: {error}") from error
     raise AssertionError("unreachable")
+
+
+def _file_of(content: bytes) -> int:
+    """A descriptor of a nameless file with this content, which nobody can change any more."""
+    descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor
 
 
 class Conversation:
@@ -61,7 +76,6 @@ class Conversation:
         self._poll = select.poll()
         self._readers: dict[int, Callable[[bytes], None]] = {}
         self._writers: dict[int, bytearray] = {}
-        self._closing: set[int] = set()
         try:
             self._start(zygote, stdin)
         except BaseException:
@@ -75,7 +89,7 @@ class Conversation:
         """Open the pipes, have a child forked, wait until its layers are on."""
         theirs: list[int] = []
         try:
-            self._write(self._add_writer(theirs), stdin, last=True)
+            theirs.append(_file_of(stdin))
             self._add_reader(theirs, lambda data: self._print("stdout", data))
             self._add_reader(theirs, lambda data: self._print("stderr", data))
             self._requests = self._add_writer(theirs)
@@ -92,8 +106,10 @@ class Conversation:
         failure = json.loads(message)["failure"] if message else (self._last or {}).get("failure")
         if failure:
             raise SandboxUnavailable(f"the sandbox cannot start a call: {failure}")
-        if not message:
+        if not self._last and not message:
             raise ConnectionResetError("the sandbox's interpreter died")
+        if not message:
+            raise ChildProcessError("its process was ended")
 
     def _add_reader(self, theirs: list[int], receiver: Callable[[bytes], None]) -> None:
         ours, other = os.pipe()
@@ -110,12 +126,10 @@ class Conversation:
         return ours
 
     def send(self, message: bytes) -> None:
-        """Hand over a message, at the latest while waiting for the next answer."""
+        """Hand over a message, at the latest while waiting for the next answer; an empty one is the
+        last. (The end of the pipe would not do: a fork of this process may hold it open.)
+        """
         self._write(self._requests, frame(message))
-
-    def hang_up(self) -> None:
-        """No message follows."""
-        self._write(self._requests, b"", last=True)
 
     def receive(self) -> bytes | None:
         """The next message; None when the child has ended, by itself or because of a limit."""
@@ -208,14 +222,12 @@ class Conversation:
         os.close(descriptor)
         return False
 
-    def _write(self, descriptor: int, data: bytes, last: bool = False) -> None:
-        """Pass on what fits now and the rest when there is room; close after the last of it."""
+    def _write(self, descriptor: int, data: bytes) -> None:
+        """Pass on what fits now and the rest when there is room."""
         rest = self._writers.get(descriptor)
         if rest is None:
             return
         rest += data
-        if last:
-            self._closing.add(descriptor)
         try:
             while rest:
                 del rest[: os.write(descriptor, rest[:CHUNK])]
@@ -223,13 +235,10 @@ class Conversation:
             self._poll.register(descriptor, select.POLLOUT)
             return
         except BrokenPipeError:
-            self._closing.add(descriptor)
-        with contextlib.suppress(KeyError):
-            self._poll.unregister(descriptor)
-        if descriptor in self._closing:
-            self._closing.remove(descriptor)  # its number may come back as another pipe's
             del self._writers[descriptor]
             os.close(descriptor)
+        with contextlib.suppress(KeyError):
+            self._poll.unregister(descriptor)
 
     def _print(self, stream: str, data: bytes) -> None:
         room = self._limits.output_bytes - sum(map(len, self._printed.values()))

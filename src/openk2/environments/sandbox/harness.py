@@ -141,7 +141,7 @@ def _answer(source: str, name: str) -> int:
         write_frame(RESULT, b"e" + f"no function {name!r} in the source".encode())
         return _flush(1)
     write_frame(RESULT, b"v")
-    while (case := read_frame(REQUEST)) is not None:
+    while case := read_frame(REQUEST):
         write_frame(RESULT, _outcome(function, case))
         # What was printed so far is known even if the next case never ends.
         _flush(0)

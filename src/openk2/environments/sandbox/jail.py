@@ -1,12 +1,14 @@
 """A program of any kind inside the sandbox's layers, its standard streams passed through.
 
 For servers that speak over stdin and stdout. The command line that `jail_command` returns may be
-given to anything that starts programs: the process it starts stays outside, waits, and takes the
-program and all of its descendants with it when it ends, whatever ends it.
+given to anything that starts programs: the process it starts stays outside, ends with the program
+or with whoever started it, and takes the program and all of its descendants with it, whatever ends
+it. (Without a pid namespace, descendants are left behind.)
 """
 
 import json
 import os
+import select
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,6 +33,7 @@ JAIL_LIMITS = Limits(
 PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 TEMPORARY = "/tmp"
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
+TIMED_OUT = 128 + signal.SIGALRM
 
 
 def jail_command(
@@ -72,20 +75,59 @@ def jail_command(
 def main(arguments: list[str]) -> NoReturn:
     """start.py jail SETTINGS: the process outside, which waits for the one inside."""
     settings = json.loads(arguments[0])
+    starter = os.getppid()
     try:
+        ends = [os.pidfd_open(starter)] if starter else []  # 0: it is not to be seen from here
         user = _owner(settings["writable"]) if os.getuid() == 0 else None
         if settings["plan"] != "none":
             layers.enter_namespaces(user=settings["plan"] == "user", network=settings["network"])
+        outside, held = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _inside(settings, user, Limits(**settings["limits"]))
+            os.close(held)
+            _first(settings, user, outside)
+        ends.append(os.pidfd_open(pid))
     except OSError as error:
         sys.exit(f"jail: {error}")
-    for descriptor in (0, 1):
-        os.close(descriptor)
-    # Without a handler, the alarm ends this process, and with it the program.
-    signal.setitimer(signal.ITIMER_REAL, settings["limits"]["wall_s"])
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.closerange(0, 2)  # standard input and output are the program's alone
+    poll = select.poll()
+    for descriptor in ends:
+        poll.register(descriptor, select.POLLIN)
+    over = [descriptor for descriptor, _ in poll.poll(settings["limits"]["wall_s"] * 1000)]
+    if ends[-1] in over:
+        _end_as(pid)
+    os._exit(1 if over else TIMED_OUT)
+
+
+def _first(settings: Mapping[str, Any], user: int | None, outside: int) -> NoReturn:
+    """The first process inside, with which a pid namespace ends.
+
+    outside   a pipe that ends with the process outside
+
+    It is never the program itself: that would get rid of the signal at the end of its parent (by
+    prctl, or by starting another program from a second thread) and outlive it.
+    """
+    os.setsid()
+    # Where the machine runs out of memory, the kernel is to end what is in here before all else.
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    kernel.die_with_parent()
+    # Whoever had ended before this was said sends no signal.
+    if select.select([outside], [], [], 0)[0]:
+        os._exit(1)
+    if settings["plan"] != "none":
+        kernel.hide_from_debuggers()
+        pid = os.fork()
+        if pid:
+            os.closerange(0, 2)  # standard input and output are the program's alone
+            _end_as(pid)
+    _inside(settings, user, Limits(**settings["limits"]))
+
+
+def _end_as(pid: int) -> NoReturn:
+    """Wait for a child and end as it did."""
+    while (ended := os.wait())[0] != pid:
+        pass
+    code = os.waitstatus_to_exitcode(ended[1])
     os._exit(code if code >= 0 else 128 - code)
 
 
@@ -102,9 +144,8 @@ def _owner(folders: Sequence[str]) -> int:
 
 
 def _inside(settings: Mapping[str, Any], user: int | None, limits: Limits) -> NoReturn:
-    """The first process of the jail becomes the program."""
+    """This process becomes the program."""
     try:
-        os.setsid()
         confinement = _enter(settings, user, limits)
         os.chdir(settings["writable"][0] if settings["writable"] else "/")
         layers.confine(confinement, limits)

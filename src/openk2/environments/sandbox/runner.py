@@ -37,7 +37,6 @@ def run_python(
     request = {"source": source, "files": content}
     with converse(WarmUp(), minimum_level, limits, stdin.encode(errors="surrogatepass")) as talk:
         talk.send(json.dumps(request).encode())
-        talk.hang_up()
         message = talk.receive()
         talk.end()
     status = talk.status
@@ -84,7 +83,7 @@ def call_function(
                 if message is None:
                     break
                 outcomes.append(_outcome(message))
-        talk.hang_up()
+        talk.send(b"")
         talk.end()
     status = talk.status
     told = ""

@@ -11,15 +11,17 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
 from openk2.core.errors import UserError
 
-__all__ = ["SHOWN", "StateFolder"]
+__all__ = ["DEPTH", "SHOWN", "StateFolder"]
 
 SHOWN = "/state"
+DEPTH = 32  # of folders in one another
 # A text that is a path as a whole: what is written into a file stays as it was said.
 SHOWN_PATH = re.compile(r"(file://)?/state(/[^\n]*)?")
 # A folder of a snapshot, beside the files' contents.
@@ -55,25 +57,15 @@ class StateFolder:
         return text.replace(str(self.path), SHOWN)
 
     def archive(self) -> dict[str, str | None]:
-        """All files, base64 by relative path, and None for each folder; links are left out.
+        """All files, base64 by relative path, and None for each folder; links are left out, and
+        what is nested deeper than DEPTH.
 
         The server may be alive and hostile: nothing is followed out of the folder.
         """
         found: dict[str, str | None] = {}
-        for folder, folders, names, descriptor in os.fwalk(self.path, follow_symlinks=False):
-            folders.sort()
-            relative = PurePosixPath(folder).relative_to(self.path)
-            if relative.parts:
-                found[str(relative)] = FOLDER
-            for name in sorted(names):
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-                try:
-                    opened = os.open(name, flags, dir_fd=descriptor)
-                except OSError:  # a link, a socket, or gone already
-                    continue
-                with open(opened, "rb") as file:
-                    if stat.S_ISREG(os.fstat(opened).st_mode):
-                        found[str(relative / name)] = base64.b64encode(file.read()).decode()
+        with suppress(OSError):
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            _collect(descriptor, PurePosixPath(), found)
         return found
 
     def unpack(self, archive: Mapping[str, str | None]) -> None:
@@ -88,10 +80,47 @@ class StateFolder:
                 target.write_bytes(base64.b64decode(content))
 
     def remove(self) -> None:
-        """Delete it, whatever permissions the server, which is gone, left there."""
-        for folder, folders, _ in os.walk(self.path):
-            for name in folders:
-                place = os.path.join(folder, name)
-                if not os.path.islink(place):
-                    os.chmod(place, 0o700)
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete it, whatever the server, which is gone, left there; again does nothing.
+
+        Every folder is moved up before it is emptied: they may be nested too deep for any path.
+        """
+        if not self.path.exists():
+            return
+        waste = tempfile.mkdtemp(prefix="k2-mcp-", dir=self.path.parent)
+        left, emptied = [str(self.path)], 0
+        while left:
+            source, folder = left.pop(), f"{waste}/{emptied}"
+            os.chmod(source, 0o700)
+            os.rename(source, folder)
+            emptied += 1
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(entry.path)
+                    else:
+                        os.unlink(entry.path)
+        for number in range(emptied):
+            os.rmdir(f"{waste}/{number}")
+        os.rmdir(waste)
+
+
+def _collect(folder: int, place: PurePosixPath, found: dict[str, str | None]) -> None:
+    """Add what a folder, a descriptor that is closed here, holds to `found`."""
+    try:
+        for name in sorted(os.listdir(folder)):
+            relative = place / name
+            try:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+                opened = os.open(name, flags, dir_fd=folder)
+            except OSError:  # a link, a socket, or gone already
+                continue
+            mode = os.fstat(opened).st_mode
+            if stat.S_ISDIR(mode) and len(relative.parts) <= DEPTH:
+                found[str(relative)] = FOLDER
+                _collect(opened, relative, found)
+                continue
+            with open(opened, "rb") as file:
+                if stat.S_ISREG(mode):
+                    found[str(relative)] = base64.b64encode(file.read()).decode()
+    finally:
+        os.close(folder)

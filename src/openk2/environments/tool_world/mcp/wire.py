@@ -23,6 +23,7 @@ import mcp_types as types
 from mcp.shared.message import SessionMessage
 
 from openk2.environments.tool_world.mcp.screening import plain
+from openk2.environments.tool_world.mcp.state import DEPTH
 
 __all__ = ["Fault", "McpLimits", "Wire"]
 
@@ -228,19 +229,27 @@ class Wire:
             self.measure()
 
     def measure(self) -> None:
-        """Fault "disk" where the state folder has grown beyond its limits."""
+        """Fault "disk" where the state folder has grown beyond its limits, or hides its size."""
         size = files = 0
-        left = [str(self._folder)]
+        left = [(str(self._folder), 0)]
         while left:
-            with suppress(OSError), os.scandir(left.pop()) as entries:
-                for entry in entries:
-                    files += 1
-                    if entry.is_dir(follow_symlinks=False):
-                        left.append(entry.path)
-                    else:
-                        size += entry.stat(follow_symlinks=False).st_size
-                    if size > self._limits.state_bytes or files > self._limits.state_files:
-                        return self.fail("disk", f"{size} bytes in {files} files of state")
+            folder, depth = left.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        files += 1
+                        if entry.is_dir(follow_symlinks=False):
+                            left.append((entry.path, depth + 1))
+                        else:
+                            size += entry.stat(follow_symlinks=False).st_size
+            except (FileNotFoundError, NotADirectoryError):  # gone since it was listed
+                continue
+            except OSError as error:
+                return self.fail("disk", f"state that cannot be measured: {error.strerror}")
+            if size > self._limits.state_bytes or files > self._limits.state_files:
+                return self.fail("disk", f"{size} bytes in {files} files of state")
+            if depth > DEPTH:
+                return self.fail("disk", f"state in folders nested deeper than {DEPTH}")
 
     async def _ended(self, seconds: float) -> int | None:
         """The exit code; None where it still runs after these seconds.
