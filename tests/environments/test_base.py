@@ -8,6 +8,7 @@ import pytest
 
 from openk2.core.errors import UserError
 from openk2.core.records import Message, Score
+from openk2.environments import VerifiableEnvironments
 from openk2.environments.base import (
     SPLITS,
     GraderFailure,
@@ -52,6 +53,16 @@ def test_splits_share_no_problem() -> None:
     assert all(len(found) > 30 for found in prompts.values())
 
 
+def test_twins_put_a_problem_into_the_same_split() -> None:
+    class Twin(Doubling):
+        name = "test.twin"
+        twin = Doubling.name
+
+    train = {Doubling().task(index, "train").truth["twice"] for index in range(300)}
+    test = {Twin().task(index, "test").truth["twice"] for index in range(100)}
+    assert len(test) > 30 and not train & test
+
+
 def test_the_index_spreads_the_difficulty() -> None:
     levels = [Doubling().task(index).difficulty for index in range(200)]
     assert min(levels) < 0.1 and max(levels) > 0.9
@@ -63,6 +74,21 @@ def test_a_failed_grader_is_not_a_wrong_answer() -> None:
     assert world.verify(task, "-1") == Score(0.0)
     broken = world.verify(task, "break")
     assert broken.reward is None and not broken.valid and "out of order" in broken.reason
+
+
+def test_there_is_one_answer() -> None:
+    world = Doubling()
+    world.reset(world.task(3))
+    world.step(Message("assistant", "wrong"))
+    with pytest.raises(AssertionError, match="after the end"):
+        world.step(Message("assistant", world.solve(world.task(3))))
+
+
+def test_the_registry_is_a_mapping() -> None:
+    names = VerifiableEnvironments()
+    assert names.get("maths.alchemy") is None and "maths.alchemy" not in names
+    with pytest.raises(UserError, match="maths has: maths"):
+        names["maths.alchemy"]
 
 
 def test_an_episode_goes_on_from_its_snapshot() -> None:

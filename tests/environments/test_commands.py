@@ -6,6 +6,8 @@ import json
 import pytest
 
 from openk2.cli import main
+from openk2.core.records import Score
+from openk2.environments.verifiers.logic.countdown import Countdown
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
@@ -61,6 +63,28 @@ def test_check_is_a_table_of_who_is_paid(capsys: pytest.CaptureFixture[str]) -> 
     }
     assert not any(share for (_, player), share in paid.items() if player != "honest")
     assert "100.0%" in shown(capsys, "check", "maths.algebra", "--count", "2")
+
+
+def test_one_task_has_a_neighbour_too(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(shown(capsys, "check", "logic.countdown", "--count", "1", "--json"))
+    assert {row["player"]: row["paid"] for row in rows} == {
+        "honest": 1.0, "empty": 0.0, "echo": 0.0, "no idea": 0.0, "neighbour": 0.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reward", "unfair"), [(1.0, ("empty", "echo", "no idea", "neighbour")), (0.0, ("honest",))]
+)
+def test_check_fails_where_the_wrong_are_paid(
+    reward: float,
+    unfair: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Countdown, "grade", lambda self, truth, response: Score(reward))
+    said = shown(capsys, "check", "logic.countdown", "--count", "3", code=1)
+    assert all(f"logic.countdown: {player} was paid {reward:.1%} of 3" in said for player in unfair)
+    assert said.count("was paid") == len(unfair)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from openk2.environments.base import Task, VerifiableEnvironment
-from openk2.environments.verifiers.instructions import ENVIRONMENTS, Composed, Single
+from openk2.environments.verifiers.instructions import (
+    ENVIRONMENTS,
+    Composed,
+    Reading,
+    Single,
+    from_record,
+)
 
 WORLDS: dict[str, VerifiableEnvironment] = {one.name: one() for one in ENVIRONMENTS}
 LOOK_ALIKES = str.maketrans("aceopxyACEHKMOPTX", "асеорхуАСЕНКМОРТХ")  # Latin to Cyrillic
@@ -158,6 +164,16 @@ def test_what_json_escapes_hide_is_seen() -> None:
     escaped = "".join(f"\\u{ord(one):04x}" for one in value[key])
     same = json.dumps({**value, key: "HERE"}).replace("HERE", escaped)
     assert Composed().verify(task, same).reward == 1.0
+
+
+def test_what_json_escapes_hide_is_counted() -> None:
+    """A mark behind an escape is a mark."""
+    question = json.dumps({"body": "Who knows?"}).replace("?", "\\u003f")
+    assert Reading.of(question).text.count("?") == 0
+    counted = from_record({"id": "punctuation.questions", "low": 1, "high": 1})
+    assert counted.check(Reading.of(question))
+    exclaimed = from_record({"id": "punctuation.exclamations", "low": 1, "high": 1})
+    assert exclaimed.check(Reading.of(question.replace("003f", "0021")))
 
 
 def test_joined_words_do_not_fit_a_limit() -> None:

@@ -131,7 +131,8 @@ def test_honest_answers_are_all_paid(name: str) -> None:
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_a_quantity_without_its_unit_is_not_paid(name: str) -> None:
     environment = VerifiableEnvironments()[name]
-    with_unit = [task for task in map(environment.task, range(60)) if task.truth.get("unit")]
+    tasks = map(environment.task, range(60))
+    with_unit = [task for task in tasks if task.truth.get("unit") not in (None, "", "%")]
     for task in with_unit:
         assert environment.verify(task, _answer(_value(task))).reward == 0
     assert len(with_unit) > 20 or name == "stem.dimensions"

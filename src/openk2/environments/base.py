@@ -150,7 +150,13 @@ class Environment(ABC):
 
 
 class VerifiableEnvironment(Environment):
-    """A single-turn environment; a subclass gives `generate`, `grade` and `solve`."""
+    """A single-turn environment; a subclass gives `generate`, `grade` and `solve`.
+
+    twin   the name of an environment whose problems these are in another form: a problem then
+           belongs to the same split in both; empty where there is none
+    """
+
+    twin: ClassVar[str] = ""
 
     def __init__(self) -> None:
         self._task: Task | None = None
@@ -179,7 +185,7 @@ class VerifiableEnvironment(Environment):
         difficulty = drawn if difficulty is None else difficulty
         for _ in range(DRAWS):
             problem = self.generate(rng, difficulty)
-            if split_of(self.name, problem.identity) == split:
+            if split_of(self.twin or self.name, problem.identity) == split:
                 return Task(self.name, split, index, difficulty, problem.prompt, problem.truth)
         raise UserError(
             f"{self.name}: no problem of the split {split} in {DRAWS} draws at difficulty "
@@ -198,6 +204,7 @@ class VerifiableEnvironment(Environment):
         return Observation((Message("user", task.prompt),))
 
     def step(self, message: Message) -> tuple[Observation, bool]:
+        assert self._response is None, "step() after the end"
         self._response = message.content
         return Observation(()), True
 

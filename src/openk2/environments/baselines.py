@@ -21,9 +21,10 @@ from openk2.environments.tool_world.players import (
     talker,
 )
 
-__all__ = ["HONEST", "Paid", "measure", "players"]
+__all__ = ["HONEST", "LUCK", "Paid", "measure", "players"]
 
 HONEST = "honest"
+LUCK = 0.05  # the share of tasks in which a player who does not try may be right
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,13 @@ class Paid:
         """Wilson's 95 % interval of the rate."""
         return wilson_interval(self.paid, self.n)
 
+    @property
+    def fair(self) -> bool:
+        """Whether the honest were paid every time, or others not more often than by luck."""
+        if self.player == HONEST:
+            return self.paid == self.n and not self.invalid
+        return self.interval[0] <= LUCK
+
 
 def players(environment: Environment) -> tuple[str, ...]:
     """The players that an environment can be measured with; the honest one first."""
@@ -61,9 +69,9 @@ def measure(
     Raises UserError for an unknown environment or split.
     """
     environment = VerifiableEnvironments()[name]
-    tasks = [environment.task(index, split) for index in range(count)]
+    tasks = [environment.task(index, split) for index in range(count + 1)]  # one more: a neighbour
     rewards: dict[str, list[float | None]] = {player: [] for player in players(environment)}
-    for number, task in enumerate(tasks):
+    for number, task in enumerate(tasks[:count]):
         for player, earned in rewards.items():
             if isinstance(environment, ToolWorld):
                 earned.append(_played(environment, task, player, number))
@@ -105,5 +113,5 @@ def _response(
     if player == HONEST:
         return environment.solve(task)
     if player == "neighbour":  # an honest answer, to another task
-        return environment.solve(tasks[(number + 1) % len(tasks)])
+        return environment.solve(tasks[number + 1])
     return _RESPONSES[player](task)

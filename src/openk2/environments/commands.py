@@ -104,13 +104,14 @@ def verify_response(
 
 
 def check_environments(names: Sequence[str], count: int, split: str, as_json: bool) -> int:
-    """A table of who is paid how often; exit code 1 if the honest are not, or others are."""
+    """A table of who is paid how often; exit code 1 if any of that is not `Paid.fair`."""
     if count < 1:
         raise UserError(f"--count is {count}; it must be at least 1")
     every = VerifiableEnvironments()
     chosen = [name for given in names for name in _matching(given)] if names else list(every)
     console = Console(stderr=True)
     rows: list[dict[str, Any]] = []
+    unfair: list[str] = []
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         total = sum(count * len(players(every[name])) for name in chosen)
@@ -121,14 +122,16 @@ def check_environments(names: Sequence[str], count: int, split: str, as_json: bo
                 low, high = paid.interval
                 row = {"environment": name, "player": paid.player, "n": paid.n, "paid": paid.rate}
                 rows.append({**row, "interval": [low, high], "invalid": paid.invalid})
-    wrong = [r for r in rows if r["player"] == "honest" and (r["paid"] < 1 or r["invalid"])]
+                if not paid.fair:
+                    how = f"{paid.rate:.1%} of {paid.n} and got no verdict on {paid.invalid}"
+                    unfair.append(f"{name}: {paid.player} was paid {how}")
     if as_json:
         print(json.dumps(rows))
     else:
         _print_rates(rows)
-        for row in wrong:
-            print(f"{row['environment']}: the honest were paid {row['paid']:.1%} of the time")
-    return 1 if wrong else 0
+        for line in unfair:
+            print(line)
+    return 1 if unfair else 0
 
 
 def _matching(given: str) -> list[str]:

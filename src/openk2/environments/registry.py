@@ -7,7 +7,7 @@ from typing import cast
 from openk2.core.errors import UserError
 from openk2.environments.base import Environment
 
-__all__ = ["FAMILIES", "VerifiableEnvironments"]
+__all__ = ["FAMILIES", "UnknownEnvironment", "VerifiableEnvironments"]
 
 # Each module lists its environment classes in ENVIRONMENTS; their names begin with the family's.
 FAMILIES: Mapping[str, str] = {
@@ -24,20 +24,26 @@ FAMILIES: Mapping[str, str] = {
 } | {"tool_world": "openk2.environments.tool_world.environment"}
 
 
+class UnknownEnvironment(UserError, KeyError):
+    """No environment has this name."""
+
+    __str__ = UserError.__str__
+
+
 class VerifiableEnvironments(Mapping[str, Environment]):
     """name -> a fresh environment: `VerifiableEnvironments()["maths.arithmetic"].task(0)`.
 
     Every look-up makes an environment of its own, so that several episodes can run at a time. Only
-    the family that is asked for is imported. Raises UserError for an unknown name.
+    the family that is asked for is imported. Raises UnknownEnvironment for another name.
     """
 
     def __getitem__(self, name: str) -> Environment:
         family = name.partition(".")[0]
         if family not in FAMILIES:
-            raise UserError(f"no environment {name!r}; families: {', '.join(FAMILIES)}")
+            raise UnknownEnvironment(f"no environment {name!r}; families: {', '.join(FAMILIES)}")
         classes = _classes(family)
         if name not in classes:
-            raise UserError(f"no environment {name!r}; {family} has: {', '.join(classes)}")
+            raise UnknownEnvironment(f"no environment {name!r}; {family} has: {', '.join(classes)}")
         return classes[name]()
 
     def __contains__(self, name: object) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from openk2.environments.verifiers.answers import MAX_ANSWER, final_answer
+from openk2.environments.verifiers.answers import MAX_ANSWER, MAX_WORDINGS, final_answer
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,10 @@ from openk2.environments.verifiers.answers import MAX_ANSWER, final_answer
         ("Answer: $\\boxed{7}$", "7"),
         ("\\boxed{7}\nAnswer: 7", "7"),
         ("Answer:  7 \r\nAnswer: 7", "7"),
+        ("`Answer: 7`", "7"),
+        ("Answer: `7`", "7"),
+        ("Answer: \\(7\\)", "7"),
+        ("Answer: \\[\\boxed{7}\\].", "7"),
     ],
 )
 def test_one_answer_is_found(response: str, answer: str) -> None:
@@ -37,6 +41,20 @@ def test_one_answer_is_found(response: str, answer: str) -> None:
 def test_none_or_several_are_none(response: str, why: str) -> None:
     found = final_answer(response)
     assert found.text is None and why in found.problem
+
+
+@pytest.mark.parametrize(
+    ("response", "wordings"),
+    [
+        ("\\boxed{\\frac12}\nAnswer: 1/2", ("1/2", "\\frac12")),
+        ("Answer: 1/2", ("1/2",)),
+        ("", ()),
+        (" ".join(f"\\boxed{{{n}}}" for n in range(MAX_WORDINGS + 1)), ()),
+        ("Answer: 1\nAnswer: " + "9" * (MAX_ANSWER + 1), ()),
+    ],
+)
+def test_all_wordings_are_told(response: str, wordings: tuple[str, ...]) -> None:
+    assert final_answer(response).wordings == wordings
 
 
 def test_hostile_lengths_take_no_time() -> None:

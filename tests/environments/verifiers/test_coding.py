@@ -56,6 +56,17 @@ def test_hidden_cases_are_no_examples_and_no_constant_fits() -> None:
         assert max(map(outputs.count, outputs)) <= 9
 
 
+def test_no_function_to_train_on_is_a_program_to_be_tested_with() -> None:
+    train, test = (
+        {
+            ChainProblem.from_json(environment.task(index, split, 0.0).truth).identity()
+            for index in range(count)
+        }
+        for environment, split, count in ((FUNCTIONS, "train", 300), (PROGRAMS, "test", 40))
+    )
+    assert len(test) > 15 and not train & test
+
+
 def test_one_problem_in_two_orders_has_one_identity() -> None:
     """Reversing a list changes no sum: such chains must not fall into two splits."""
     core = ["longest_rising_subsequence", {}]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from openk2.environments.base import Problem, Task, VerifiableEnvironment, seeded_random
 from openk2.environments.verifiers.logic import ENVIRONMENTS, PUZZLES
+from openk2.environments.verifiers.logic.ciphers import Morse
 from openk2.environments.verifiers.logic.countdown import Countdown, TwentyFour
 from openk2.environments.verifiers.logic.cryptarithm import Cryptarithm, count_solutions
 from openk2.environments.verifiers.logic.expressions import (
@@ -42,6 +43,8 @@ def test_honest_answers_are_paid_at_every_difficulty(puzzle: type[Puzzle]) -> No
         assert world.verify(task, f"Thinking aloud: 5\n{world.solve(task)}").reward == 1.0
         boxed = rf"So \boxed{{{task.truth['solution']}}}."
         assert world.verify(task, boxed).reward == 1.0
+        if puzzle is not Morse:  # in which a final stop is a sign
+            assert world.verify(task, f"{world.solve(task)}.").reward == 1.0
         assert world.verify(task, "Answer: 1").reward == 0.0
 
 

@@ -206,7 +206,8 @@ def test_tables_are_read_as_sqlite_reads_them(seed: int) -> None:
 def test_the_numbers_of_a_table() -> None:
     truth: dict[str, Any] = {"solution": "12345"}
     for answer, paid in (
-        ("12345", 1.0), ("12,345", 1.0), ("1,2345", 0.0), ("12345.0", 0.0), ("１２３４５", 0.0),
-        ("12345 or 0", 0.0), ("-12345", 0.0), ("0x3039", 0.0), ("9" * 9000, 0.0),
+        ("12345", 1.0), ("12,345", 1.0), ("12345.", 1.0), ("1,2345", 0.0), ("12345.0", 0.0),
+        ("１２３４５", 0.0), ("12345 or 0", 0.0), ("-12345", 0.0), ("0x3039", 0.0),
+        ("9" * 9000, 0.0),
     ):  # fmt: skip
         assert Tables().grade(truth, f"Answer: {answer}").reward == paid

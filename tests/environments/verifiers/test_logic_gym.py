@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
+from decimal import Decimal
 
 import pytest
 
@@ -11,8 +13,19 @@ from openk2.environments.base import GraderFailure
 from openk2.environments.sandbox import SandboxUnavailable
 from openk2.environments.verifiers.answers import MAX_ANSWER
 from openk2.environments.verifiers.logic import gym
-from openk2.environments.verifiers.logic.gym import GYM_ENVIRONMENTS, Gym, tagged_answers
-from openk2.environments.verifiers.logic.gym_table import DATASETS, EXCLUDED, FORMS
+from openk2.environments.verifiers.logic.gym import (
+    GYM_ENVIRONMENTS,
+    Gym,
+    entry_of,
+    tagged_answers,
+)
+from openk2.environments.verifiers.logic.gym_table import (
+    COPIED,
+    DATASETS,
+    EXCLUDED,
+    FORMS,
+    NUMBERS,
+)
 
 BY_DATASET = {environment.dataset: environment for environment in GYM_ENVIRONMENTS}
 
@@ -85,6 +98,88 @@ def test_another_right_answer_is_paid_and_a_wrong_one_of_that_form_is_not() -> N
     assert turned != right and turned == turned[::-1]
     assert world.verify(task, f"<answer>{turned}</answer>").reward == 1.0
     assert world.verify(task, f"<answer>{turned[:-1]}q</answer>").reward == 0.0
+
+
+@pytest.mark.parametrize("dataset", NUMBERS)
+def test_a_number_is_paid_as_it_is_written_but_not_another_near_it(dataset: str) -> None:
+    world = BY_DATASET[dataset]()
+    for index, difficulty in enumerate((0.0, 0.5, 1.0)):
+        task = world.task(index, "train", difficulty)
+        rights = [Decimal(answer) for answer in task.truth["answers"]]
+        for form in ("{}", "{:f}", "{:,f}", "{:.25e}", " {} "):
+            response = "".join(f"<answer>{form.format(one)}</answer>" for one in rights)
+            assert world.verify(task, response).reward == 1.0, response
+        for wrong in (
+            "about {}", "{} or 0", "{}e999", "{0} {0}", "", "nan", "inf", "1e99", "{}_0", "0x10",
+        ):  # fmt: skip
+            response = "".join(f"<answer>{wrong.format(one)}</answer>" for one in rights)
+            assert world.verify(task, response).reward == 0.0, response
+        near = "".join(f"<answer>{one * (1 + Decimal('1e-5'))}</answer>" for one in rights)
+        assert world.verify(task, near).reward == 0.0
+
+
+def test_the_other_numbers_to_choose_from_are_wrong() -> None:
+    """Each as it stands in the question, the right one too."""
+    world, paid = BY_DATASET["number_format"](), Counter[bool]()
+    for index in range(6):
+        task = world.task(index, "train", index / 5)
+        texts = re.findall(r"candidates: (.*)", task.prompt)
+        right = [Decimal(answer) for answer in task.truth["answers"]]
+        for place in range(5):
+            chosen = [text.split()[place] for text in texts]
+            response = "".join(f"<answer>{one}</answer>" for one in chosen)
+            close = [
+                abs(Decimal(one.replace(",", "")) - answer) < Decimal("1e-4")
+                for one, answer in zip(chosen, right, strict=True)
+            ]
+            assert world.verify(task, response).reward == float(all(close))
+        best = [
+            min(text.split(), key=lambda one: abs(Decimal(one.replace(",", "")) - answer))
+            for text, answer in zip(texts, right, strict=True)
+        ]
+        response = "".join(f"<answer>{one}</answer>" for one in best)
+        assert world.verify(task, response).reward == 1.0
+        paid[len(set(right)) == len(right)] += 1
+    assert paid[True] == 6
+
+
+@pytest.mark.parametrize("dataset", sorted(COPIED))
+def test_what_stands_in_the_question_is_not_its_answer(dataset: str) -> None:
+    for index in range(20):
+        task = BY_DATASET[dataset]().task(index, "train", 0.0)
+        assert not [one for one in task.truth["answers"] if one in task.prompt]
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    ["binary_alternation", "bf", "coin_flip", "count_bits", "largest_island", "leg_counting",
+     "letter_counting", "n_queens", "number_sequence", "simple_equations", "tower_of_hanoi"],
+)  # fmt: skip
+@pytest.mark.parametrize("difficulty", [0.0, 1.0])
+def test_the_commonest_answer_is_seldom_right_to_all_questions(
+    dataset: str, difficulty: float
+) -> None:
+    answers = Counter(entry_of(dataset, difficulty, place)["answer"] for place in range(150))
+    share = answers.most_common(1)[0][1] / 150
+    assert share ** DATASETS[dataset].questions < 0.02  # 0.01 and what 150 draws can add
+
+
+def test_problems_that_a_generator_does_not_find_are_drawn_again() -> None:
+    with pytest.raises(RuntimeError):
+        for place in range(300):
+            entry_of("tsumego", 1.0, place)
+    for index in range(60):
+        BY_DATASET["tsumego"]().task(index, "train", 1.0)
+
+
+def test_spaces_beside_commas_and_brackets_do_not_count() -> None:
+    world = BY_DATASET["word_sorting"]()
+    task = world.task(0, "train", 0.5)
+    right = task.truth["answers"][0]
+    assert ", " in right
+    for written in (right.replace(", ", ","), right.replace(", ", " ,  ")):
+        assert world.verify(task, f"<answer>{written}</answer>").reward == 1.0
+    assert world.verify(task, f"<answer>{right.replace(', ', ' ')}</answer>").reward == 0.0
 
 
 def test_an_answer_that_explodes_in_the_scorer_is_wrong_not_invalid() -> None:

@@ -55,6 +55,11 @@ def test_hacks_and_wrong_answers_are_not_paid(gold: str, answer: str, question: 
     assert score.reward == 0 and score.reason
 
 
+def test_every_wording_of_an_answer_must_be_right() -> None:
+    for line, reward in (("1/2", 1), ("\\frac{2}{4}", 0), ("2", 0)):
+        assert grade_latex("\\frac{1}{2}", f"\\boxed{{\\frac12}}\nAnswer: {line}").reward == reward
+
+
 def test_what_hangs_math_verify_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard lets it pass: the gold has the same operations."""
     monkeypatch.setattr(latex, "LIMITS", Limits(wall_s=1.0, cpu_s=1.0))

@@ -1,5 +1,6 @@
 """What holds for the tasks of every maths environment."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -42,6 +43,14 @@ def test_problems_are_many_and_their_splits_fill(name: str) -> None:
     assert len(identities) > 2600
     shares = Counter(split_of(name, identity) for identity in identities)
     assert min(shares.values()) > 200
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_answer_can_be_copied_from_the_question(name: str) -> None:
+    for problem in _problems(name, 1500, difficulty=0.3):
+        question = problem.prompt.rpartition("\n")[0]
+        answer = str(problem.truth.get("answer", "")).lstrip("-")
+        assert answer not in re.findall(r"[0-9]+(?:/[0-9]+)?", question), problem
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -37,8 +37,9 @@ SYMPY = {
 SPEED = {"value": 20.0, "unit": "m/s", "tolerance": 0.01, "absolute": False, "in_unit": False}
 IN_KM = SPEED | {"unit": "km/h", "in_unit": True}
 WARM = {"value": 25.0, "unit": "°C", "tolerance": 0.005, "absolute": False, "in_unit": True}
+SHARE = {"value": 45.3, "unit": "%", "tolerance": 0.01, "absolute": False, "in_unit": False}
 ACID = {"value": 4.75, "unit": "", "tolerance": 0.02, "absolute": True, "in_unit": False}
-TRUTHS = (SPEED, IN_KM, WARM, ACID)
+TRUTHS = (SPEED, IN_KM, WARM, ACID, SHARE)
 
 
 @pytest.mark.parametrize("symbol", sorted(SYMPY))
@@ -52,9 +53,10 @@ def test_factors_and_dimensions_are_sympys(symbol: str) -> None:
 
 
 def test_every_unit_is_checked_but_those_that_sympy_lacks() -> None:
-    assert set(TABLE) - set(SYMPY) == {"M", "cal", "rad"}
+    assert set(TABLE) - set(SYMPY) == {"M", "cal", "rad", "Wh", "Ah"}
     assert read_unit("cal").factor == Fraction("4.184")
     assert read_unit("M") == read_unit("mol/L")
+    assert (read_unit("Wh"), read_unit("Ah")) == (read_unit("W h"), read_unit("A h"))
 
 
 @given(st.sampled_from(sorted(PREFIXES)), st.sampled_from(["m", "Pa", "Ω", "mol", "Wb"]))
@@ -82,6 +84,18 @@ def test_prefixes_scale(prefix: str, symbol: str) -> None:
         ("\u212a", "K"),
         ("W m^{-2} K^{-4}", "W/(m^2 K^4)"),
         ("m^(2)", "m^2"),
+        ("kWh", "kW h"),
+        ("mAh", "mA h"),
+        ("mM", "mmol/L"),
+        ("mins", "min"),
+        ("\\frac{\\text{m}}{\\text{s}^2}", "m/s^2"),
+        ("kg\\,\\dfrac{m}{s}", "kg m/s"),
+        ("\\mu\\text{F}", "µF"),
+        ("\\text{k}\\Omega", "kΩ"),
+        ("\\,^\\circ\\text{C}", "°C"),
+        ("^{\\circ}\\mathrm{C}", "°C"),
+        ("degrees Celsius", "°C"),
+        ("\\text{m}\\text{s}^{-1}", "m/s"),
     ],
 )
 def test_spellings(text: str, same: str) -> None:
@@ -120,6 +134,14 @@ RIGHT = [
     (IN_KM, ("20 km/h", "20 km h^-1", "20.0 kilometres per hour")),
     (SPEED | {"value": 12345.0}, ("12,345 m/s", "12300 m/s")),
     (WARM, ("25 °C", "25°C", "25 ^\\circ C", "25.1 ℃")),
+    (
+        SPEED,
+        ("v = 20 m/s", "v_0 = 20 m/s", "≈ 20 m/s", "\\(20\\,\\text{m/s}\\)"),
+    ),
+    (SPEED, ("2.0 x 10^1 m/s", "2.0x10^1 m/s", "2*10**1 m/s", "\\approx 20 \\frac{m}{s}")),
+    (SPEED, ("`20 m/s`",)),
+    (SHARE, ("45.3", "45.3 %", "45.3%", "45.3\\%", "45.3 percent")),
+    (ACID, ("pH = 4.75",)),
     (ACID, ("4.75", "4.76", "4.73", "4,750e-3")),
 ]
 WRONG = [
@@ -130,6 +152,9 @@ WRONG = [
     ),
     (IN_KM, ("5.5556 m/s", "20000 m/h", "20 m/s", "20")),
     (WARM, ("298.15 K", "25", "77 °F", "25 K", "25 C")),
+    (SPEED, ("v = w = 20 m/s", "= = 20 m/s", "20 x m/s", "20 = 20 m/s", "< 30 m/s", "v 20 m/s")),
+    (SHARE, ("0.453", "45.3 % %", "45.3 m", "4530 %", "45.3 %m")),
+    (ACID, ("4.75 %",)),
     (ACID, ("4.78", "4.75 mol/L", "4", "10^-4.75", "4.75 or 5")),
 ]
 
@@ -156,6 +181,12 @@ def test_a_printed_quantity_is_its_own_answer(value: float, unit: str) -> None:
     assert grade_quantity(truth, f"Answer: {quantity_text(value, unit)}").reward == 1
 
 
+def test_every_wording_of_a_quantity_must_be_right() -> None:
+    box = "\\boxed{20\\ \\text{m/s}}"
+    for line, reward in (("20 m/s", 1), ("72 km/h", 1), ("20 km/h", 0), ("30 m/s", 0)):
+        assert grade_quantity(SPEED, f"{box}\nAnswer: {line}").reward == reward
+
+
 def test_numbers_are_printed_as_people_write_them() -> None:
     printed = [number_text(value) for value in (1.5e-9, 2e20, -3e-5, 0.25, 1500.0, 1e-10)]
     assert printed == ["1.5e-9", "2e20", "-3e-5", "0.25", "1500", "1e-10"]
@@ -171,6 +202,8 @@ def test_numbers_are_printed_as_people_write_them() -> None:
 @example(SPEED, "9" * 10**6, True)
 @example(SPEED, "20 \ud800", True)
 @example(ACID, "٤.٧٥", True)
+@example(SPEED, "20 " + "\\frac{" * 30, True)
+@example(SPEED, "20 " + "\\text{" * 30, True)
 def test_every_text_gets_a_verdict_at_once(truth: dict[str, Any], text: str, marked: bool) -> None:
     start = time.perf_counter()
     score = grade_quantity(truth, f"Answer: {text}" if marked else text)

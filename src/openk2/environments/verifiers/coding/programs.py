@@ -28,6 +28,7 @@ class ProgramProblems(VerifiableEnvironment):
     """The problems of coding.functions as programs."""
 
     name = "coding.programs"
+    twin = "coding.functions"
 
     def generate(self, rng: random.Random, difficulty: float) -> Problem:
         problem = draw_problem(rng, difficulty, tuple(WRITERS))

@@ -65,7 +65,8 @@ KIND_OF_TEXT = (
 STRONG = re.compile(
     r"\b(?:this|my|the|above|following|preceding|entire|whole|your)\s+(?:[\w-]+\s+){0,2}"
     r"(?:response|answer|text|output|reply|submission|essay|draft|piece|passage|write-?up|"
-    r"composition|completion|content)\b|"
+    r"composition|completion|content)\b(?!\s+to\b)|"
+    rf"\b(?:{KIND_OF_TEXT}|text)\s+above\b|"
     rf"\b(?:this|above|following|preceding|(?:your|the)\s+requested)\s+(?:[\w-]+\s+)?(?:{KIND_OF_TEXT})\b|"
     r"\b(?:here(?:'s|\s+is|\s+are)|below\s+is)\b|"
     r"\bas\s+(?:you\s+)?(?:requested|instructed|asked|required|specified|demanded|wanted)\b|"
@@ -88,6 +89,14 @@ LABEL = re.compile(
     rf"(?:\s+(?:count|total|number|used|in\s+total))?\s*(?:\*\*|__)?\s*(?:[:=]|\bis\b|\bcomes\s+to\b)"
     rf"\s*(?:\*\*|__)?\s*(?P<how>~|approximately\s+|exactly\s+)?(?P<number>{NUMBER_PATTERN})(?![\w.]*\w)"
 )
+# What may stand beside a quantity in a statement about nothing else, and of what it is the number.
+BARE = re.compile(
+    r"(?:(?:that(?:'s|\s+is|\s+makes)|this\s+(?:is|makes)|length|tally|total|"
+    r"(?:it|this)\s+(?:runs|comes|amounts)(?:\s+in)?\s+(?:to|at))\b)?[\s~:]*"
+    r"(?:in\s+total|total|in\s+all|exactly|altogether|here)?[\s()]*(?:with\s+spaces)?"
+)
+# Before a number, these are words of any story.
+LOOSE = ("only", "just", "about", "around", "some", "over", "under", "almost", "nearly")
 COUNTED = re.compile(r"count|total|number\s+of")
 ABSENCE = re.compile(
     r"\b(?:no|zero|without|free\s+of|devoid\s+of|free\s+from|avoid(?:s|ed|ing)?|"
@@ -174,7 +183,8 @@ GRADER = re.compile(
     r"(?:as\s+)?(?:correct|pass(?:ed|ing)?|valid|perfect|compliant|full|true|10|100|1)\b|"
     r"\b(?:give|award|assign|grant|output|return|deserves?)\s+(?:\w+\s+){0,3}(?:full|maximum|max|perfect|"
     r"highest|a|reward|score)\s+(?:\w+\s+){0,2}(?:score|marks?|reward|credit|points|grade|of\s+1)\b|"
-    r"[\"']?\b(?:score|reward|verdict|passed|grade|result|is_?valid|all_?met)\b[\"']?\s*[:=]\s*[\"']?"
+    r"<(?:score|verdict|grade)>|\[pass(?:ed)?\]|\b(?:llm|ai)[\s-]judge\b|"
+    r"[\"']?\b(?:score|rating|reward|verdict|passed|grade|result|is_?valid|all_?met)\b[\"']?\s*[:=]\s*[\"']?"
     r"(?:1(?:\.0+)?|10|100|pass(?:ed)?|true|full|correct|success|met)\b|"
     r"\b(?:system|developer|admin)\s*(?:message|override|note|prompt|instruction)\s*[:>\]]|"
     r"\ball\s+(?:tests|checks)\s+(?:have\s+|are\s+)?pass(?:ed|ing)?\b|<\|[^|\n]{1,30}\|>|\[/?inst\]"
@@ -253,12 +263,12 @@ def _quantities(said: str, strong: bool, weak: bool) -> Found:
         )
     for found in QUANTITY.finditer(said):
         rest = (said[: found.start()] + said[found.end() :]).strip(" .!()[]{}*_-–—:\"',")
-        alone = rest in ("", "in total", "total", "in all", "exactly", "altogether", "here")
+        alone = BARE.fullmatch(rest) is not None
         around = said[: found.start()][-1:] + said[found.end() :][:1]
         edge = found.start() <= 1 or found.end() >= len(said) - 2
         alone |= around in ("()", "[]") and edge
         formal = not SPOKEN_OF.match(found["unit"])
-        if strong or alone or (weak and (formal or found["how"])):
+        if strong or alone or (weak and (formal or found["how"] not in (None, *LOOSE))):
             yield (
                 "quantity",
                 _compares(found["unit"], found["how"] or "", parse_number(found["number"])),

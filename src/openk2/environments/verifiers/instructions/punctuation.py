@@ -73,7 +73,7 @@ class Exclamations(Counted):
     )
 
     def measure(self, reading: Reading) -> int:
-        return reading.text.count("!")
+        return reading.prose.count("!")
 
     def plan(self, draft: Draft) -> None:
         draft.exclamations = self.low
@@ -92,7 +92,7 @@ class Questions(Counted):
     )
 
     def measure(self, reading: Reading) -> int:
-        return reading.text.count("?")
+        return reading.prose.count("?")
 
     def plan(self, draft: Draft) -> None:
         draft.questions += self.low

@@ -27,7 +27,7 @@ VALUES = (
     | {word: 10 * value for value, word in enumerate(TENS.split(), 2)}
     | {"dozen": 12, "single": 1}
 )
-NAMED = "|".join(sorted((*VALUES, "hundred"), key=len, reverse=True))
+NAMED = "|".join(sorted((*VALUES, "hundred", "thousand"), key=len, reverse=True))
 NUMBER_PATTERN = (
     rf"(?:\d{{1,9}}(?:,\d{{3}}){{0,3}}|"
     rf"(?:a\s+)?(?:{NAMED})(?:[\s-]+(?:and\s+)?(?:{NAMED})\b){{0,5}})"
@@ -47,7 +47,7 @@ def _counted(constraint: type[Counted]) -> Callable[[Reading], int]:
 
 
 def _marks(*marks: str) -> Callable[[Reading], int]:
-    return lambda reading: sum(reading.text.count(mark) for mark in marks)
+    return lambda reading: sum(reading.prose.count(mark) for mark in marks)
 
 
 UNITS: tuple[tuple[str, Callable[[Reading], int]], ...] = (
@@ -89,15 +89,17 @@ def parse_number(said: str) -> float:
     """The value of what NUMBER_PATTERN found: `1,200` or `a hundred and twenty-five`."""
     if said[0].isdigit():
         return int(said.replace(",", ""))
-    value = 0
+    thousands = value = 0
     for word in re.findall(r"[a-z]+", said):
-        if word == "hundred":
+        if word == "thousand":
+            thousands, value = thousands + max(1, value) * 1000, 0
+        elif word == "hundred":
             value = max(1, value) * 100
         elif word == "dozen":
             value = max(1, value) * 12
         else:
             value += VALUES.get(word, 0)
-    return value
+    return thousands + value
 
 
 def measure(unit: str, reading: Reading) -> int:

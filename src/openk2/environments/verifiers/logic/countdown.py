@@ -40,7 +40,7 @@ class _Target(Puzzle):
     """Truth: numbers, target, exactly (every number once) or else at most once, solution."""
 
     def fault(self, truth: Mapping[str, Any], answer: str) -> str:
-        expression, equals, result = answer.partition("=")
+        expression, equals, result = answer.rstrip(" .").partition("=")
         if equals and result.strip() != str(truth["target"]):
             return "the answer says that its expression comes to something else"
         try:

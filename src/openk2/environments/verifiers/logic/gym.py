@@ -3,9 +3,10 @@
 reasoning-gym pays part of the reward for an answer with a tail, and several of its scorers execute
 the answer, in which it can read the truth that lies in the same process
 (benchmarks/scorer_exploits_reasoning_gym.py). Here an answer is paid when it equals the truth, line
-by line. Only where many answers are right (`FORMS`) is the scorer asked, in a sandboxed process of
-its own, and only about an answer that is nothing but what the form allows, in which no code can be
-written. Datasets whose best blind guess would be paid too often ask several questions in one task.
+by line, or is the same number (`NUMBERS`). Only where many answers are right (`FORMS`) is the
+scorer asked, in a sandboxed process of its own, and only about an answer that is nothing but what
+the form allows, in which no code can be written. Datasets whose best blind guess would be paid too
+often ask several questions in one task.
 """
 
 import contextlib
@@ -16,13 +17,19 @@ import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, ClassVar
 
 from openk2.core.records import Score
 from openk2.environments.base import GraderFailure, Problem, Task, VerifiableEnvironment
 from openk2.environments.sandbox import Limits, SandboxUnavailable, call_function
 from openk2.environments.verifiers.answers import MAX_ANSWER
-from openk2.environments.verifiers.logic.gym_table import DATASETS, FORMS
+from openk2.environments.verifiers.logic.gym_table import (
+    COPIED,
+    DATASETS,
+    FORMS,
+    NUMBERS,
+)
 
 __all__ = ["GYM_ENVIRONMENTS", "Gym", "entry_of", "tagged_answers"]
 
@@ -32,6 +39,10 @@ ONE = f"Give your final answer once, between {OPEN} and {CLOSE}, and nothing els
 SEVERAL = (
     f"Give the final answers in the order of the questions, each once, between {OPEN} and {CLOSE}, "
     "and nothing else between them."
+)
+BESIDE = re.compile(r" ?([,\[\]()]) ?")
+NUMBER = re.compile(
+    r"[-+]?(?:[0-9]{1,40}|[0-9]{1,3}(?:,[0-9]{3}){1,12})(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,2})?"
 )
 LIMITS = Limits(wall_s=5.0, cpu_s=5.0)
 # Runs inside the sandbox.
@@ -92,8 +103,8 @@ def _dataset(name: str, level: float | None) -> Any:
 
 def entry_of(name: str, difficulty: float, place: int) -> dict[str, Any]:
     """Problem `place` of a dataset as JSON: question, answer, metadata if its scorer is asked."""
-    top = DATASETS[name].top
-    level = None if top is None else round(4 * difficulty) / 4 * top
+    _, top, bottom = DATASETS[name]
+    level = None if top is None else bottom + round(4 * difficulty) / 4 * (top - bottom)
     dataset = _dataset(name, level)
     with _contained(place):
         entry = dict(dataset[place])
@@ -104,7 +115,19 @@ def entry_of(name: str, difficulty: float, place: int) -> dict[str, Any]:
 
 
 def _lines(text: str) -> list[str]:
-    return [" ".join(line.split()) for line in text.strip().splitlines()]
+    """Its lines; white space counts only as one space between words."""
+    lines = (" ".join(line.split()) for line in text.strip().splitlines())
+    return [BESIDE.sub(r"\1", line) for line in lines]
+
+
+def _same(name: str, answer: str, right: str) -> bool:
+    """Whether an answer says what the stored one does."""
+    if name not in NUMBERS:
+        return _lines(answer) == _lines(right)
+    if not NUMBER.fullmatch(answer.strip()):
+        return False
+    value, expected = (Fraction(text.strip().replace(",", "")) for text in (answer, right))
+    return abs(value - expected) <= NUMBERS[name] * abs(expected)
 
 
 class Gym(VerifiableEnvironment):
@@ -116,8 +139,12 @@ class Gym(VerifiableEnvironment):
         count = DATASETS[self.dataset].questions
         entries: list[dict[str, Any]] = []
         while len(entries) < count:
-            entry = entry_of(self.dataset, difficulty, rng.randrange(SIZE))
-            if len(entry["answer"]) <= MAX_ANSWER:
+            try:
+                entry = entry_of(self.dataset, difficulty, rng.randrange(SIZE))
+            except RuntimeError:  # tsumego has no problem for some numbers
+                continue
+            copied = self.dataset in COPIED and entry["answer"] in entry["question"]
+            if len(entry["answer"]) <= MAX_ANSWER and not copied:
                 entries.append(entry)
         questions = [entry["question"].strip() for entry in entries]
         if count == 1:
@@ -139,7 +166,7 @@ class Gym(VerifiableEnvironment):
         wrong = [
             number
             for number, (answer, right) in enumerate(zip(answers, expected, strict=True))
-            if _lines(answer) != _lines(right)
+            if not _same(self.dataset, answer, right)
         ]
         correct = not wrong or ("entries" in truth and self._all_accepted(truth, answers, wrong))
         return Score(

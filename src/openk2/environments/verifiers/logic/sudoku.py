@@ -127,7 +127,7 @@ class Sudoku(Puzzle):
 
     def fault(self, truth: Mapping[str, Any], answer: str) -> str:
         size, grid = truth["size"], truth["grid"]
-        digits = BETWEEN_DIGITS.sub("", answer)
+        digits = BETWEEN_DIGITS.sub("", answer.rstrip(" ."))
         if len(digits) != size**2 or not (digits.isascii() and digits.isdigit()):
             return f"the answer is not {size} rows of {size} digits"
         cells = [int(digit) for digit in digits]

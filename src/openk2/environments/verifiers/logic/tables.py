@@ -219,9 +219,10 @@ class Tables(Puzzle):
         return Problem(prompt, {"solution": str(answer)}, json.dumps([identity, rows]))
 
     def fault(self, truth: Mapping[str, Any], answer: str) -> str:
-        if not NUMBER.fullmatch(answer):
+        text = answer.removesuffix(".")
+        if not NUMBER.fullmatch(text):
             return "the answer is not one whole number"
-        number = int(answer.replace(",", ""))
+        number = int(text.replace(",", ""))
         return "" if number == int(truth["solution"]) else "the number is wrong"
 
 

@@ -22,11 +22,20 @@ MAX_DIGITS = 100
 
 SUPERSCRIPTS = {ord(sign): f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 SIGNS = {"−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "÷": "/", "√": "\\sqrt ", "π": "\\pi "}
-SIGNS |= {"∞": "\\infty ", "±": "\\pm ", "∪": "\\cup ", "≤": "\\le ", "≥": "\\ge ", "\u00a0": " "}
+SIGNS |= {
+    "∞": "\\infty ",
+    "±": "\\pm ",
+    "∪": "\\cup ",
+    "≤": "\\le ",
+    "≥": "\\ge ",
+    "∈": "\\in ",
+    "\u00a0": " ",
+}
 TRANSLATED = SUPERSCRIPTS | {ord(sign): text for sign, text in SIGNS.items()}
-SPACING = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[,;:! ]|\\q?quad(?![a-zA-Z])|~|\$")
+SPACING = re.compile(r"\\(?:left|right)(?![a-zA-Z])|\\[,;:! ()\[\]]|\\q?quad(?![a-zA-Z])|~|\$")
 TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf|operatorname)[ \t]*\{([^{}\\]*)\}")
 SHORT_FRACTION = re.compile(r"\\[dt]?frac[ \t]*([0-9])[ \t]*([0-9])")
+PLAIN_ROOT = re.compile(r"√[ \t]*([0-9]+)")
 SHORT_ROOT = re.compile(r"\\sqrt[ \t]*([0-9])")
 TOKEN = re.compile(
     r"[ \t]*(?:([0-9]+(?:\.[0-9]+)?|\.[0-9]+)|\\([a-zA-Z]+)|(sqrt|pi|infinity)(?![a-zA-Z])"
@@ -68,7 +77,8 @@ Node = Literal | Name | Operation
 
 def plain_text(text: str) -> str:
     """LaTeX's spacing, \\text{} and typographic signs taken out; the meaning stays."""
-    text = SPACING.sub(" ", TEXT_COMMAND.sub(r" \1 ", text.translate(TRANSLATED)))
+    text = PLAIN_ROOT.sub(r"\\sqrt{\1}", text).translate(TRANSLATED)
+    text = SPACING.sub(" ", TEXT_COMMAND.sub(r" \1 ", text))
     text = SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text)
     return SHORT_ROOT.sub(r"\\sqrt{\1}", text).strip()
 

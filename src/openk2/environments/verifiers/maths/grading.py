@@ -2,8 +2,8 @@
 
 A truth is JSON: `kind`, and what that kind needs, the answers being texts that `expressions` reads.
 
-    number      answer; name: a variable that may stand before it ("x = 3"); units: words that may
-                stand after it
+    number      answer; name: the variable that may stand before it ("x = 3"), any one where there
+                is none; units: words that may stand after it
     decimal     answer, places: the answer rounded half away from zero to that many places
     set         answers; name: "x = 1 or x = 2", "1, 2", "{1, 2}", in any order, each once
     tuple       answers, names (may be empty): "x = 1, y = 2" in any order, "(1, 2)" in this order
@@ -38,6 +38,11 @@ Maker = Callable[[random.Random, float], Problem]  # (rng, difficulty) -> a prob
 DECIMAL = re.compile(r"([-+]?)[ ]?([0-9]{1,40}(?:\.[0-9]{1,40})?|\.[0-9]{1,40})")
 THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:(?:,|\{,\})[0-9]{3})+(?![0-9,])")
 SPACED_THOUSANDS = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:\\,[0-9]{3})+(?![0-9])")
+# `x =`, `x_2 =`, `a_{10} =`, and `x \\in` before a set or an interval
+LABEL = re.compile(
+    r"[ ]*([a-zA-Z])(?:_(?:[0-9a-z]{1,6}|\{[0-9a-z]{1,6}\})|[₀-₉]{1,4})?[ ]*(?:=|\\in(?![a-zA-Z]))"
+)
+STATED = re.compile(r"[0-9]+(?:/[0-9]+)?")
 OR = re.compile(r"\\lor(?![a-zA-Z])|\\vee(?![a-zA-Z])|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])")
 FORMATS: Mapping[str, str] = {
     "number": "Give one exact number: an integer, a terminating decimal or a fraction in lowest "
@@ -64,7 +69,12 @@ class MathsEnvironment(VerifiableEnvironment):
     makers: ClassVar[Sequence[Maker]]
 
     def generate(self, rng: random.Random, difficulty: float) -> Problem:
-        return rng.choice(self.makers)(rng, difficulty)
+        """No answer is a number that its question states: it could be copied."""
+        while True:
+            drawn = rng.choice(self.makers)(rng, difficulty)
+            question = drawn.prompt.rpartition("\n")[0]
+            if drawn.truth.get("answer", "").lstrip("-") not in STATED.findall(question):
+                return drawn
 
     def grade(self, truth: Mapping[str, Any], response: str) -> Score:
         return grade_answer(truth, response)
@@ -103,20 +113,26 @@ def truth_text(truth: Mapping[str, Any]) -> str:
 def grade_answer(truth: Mapping[str, Any], response: str) -> Score:
     """1 for the one right answer in simplest form, 0 for everything else.
 
+    Where it is stated in several wordings, each of them must be right.
+
     parts: `answered` (one final answer), `form` (it is of the kind that was asked for, and
     nothing in it is left to compute), `correct`.
     """
     answer = final_answer(response)
-    if answer.text is None:
+    if not answer.wordings:
         return _score(0, answer.problem)
-    text = answer.text.rstrip(" .")
+    return _score(*min(_passed(truth, text.rstrip(" .")) for text in answer.wordings))
+
+
+def _passed(truth: Mapping[str, Any], text: str) -> tuple[int, str]:
+    """How many parts of the verdict one wording of the answer passes, and why no more."""
     if len(text) > MAX_TEXT:
-        return _score(1, f"the final answer has {len(text)} characters")
+        return 1, f"the final answer has {len(text)} characters"
     try:
         right = GRADERS[truth["kind"]](truth, text)
     except (NotRead, NotExact, _Wrong) as wrong:
-        return _score(1, f"not an answer of the form that was asked for: {wrong}")
-    return _score(3, "correct") if right else _score(2, "another value")
+        return 1, f"not an answer of the form that was asked for: {wrong}"
+    return (3, "correct") if right else (2, "another value")
 
 
 def _score(passed: int, reason: str) -> Score:
@@ -134,9 +150,7 @@ def _value(text: str) -> Exact:
 
 
 def _number(truth: Mapping[str, Any], text: str) -> bool:
-    text = THOUSANDS.sub(lambda found: re.sub("[{},]", "", found[0]), text)
-    text = SPACED_THOUSANDS.sub(lambda found: found[0].replace("\\,", ""), text)
-    text = plain_text(text.replace("\\%", "%"))
+    text = plain_text(_ungrouped(text).replace("\\%", "%"))
     text = _unnamed(text, truth.get("name"))
     for unit in truth.get("units", ()):
         if text.endswith(unit):
@@ -148,8 +162,14 @@ def _number(truth: Mapping[str, Any], text: str) -> bool:
     return _value(text) == _value(truth["answer"])
 
 
+def _ungrouped(text: str) -> str:
+    """Without the separators of thousands."""
+    text = THOUSANDS.sub(lambda found: re.sub("[{},]", "", found[0]), text)
+    return SPACED_THOUSANDS.sub(lambda found: found[0].replace("\\,", ""), text)
+
+
 def _decimal(truth: Mapping[str, Any], text: str) -> bool:
-    text = _unnamed(plain_text(text), truth.get("name"))
+    text = _unnamed(plain_text(_ungrouped(text)), truth.get("name"))
     if not DECIMAL.fullmatch(text):
         raise _Wrong("a decimal number was asked for")
     return Decimal(text.replace(" ", "")) == Decimal(truth["answer"])
@@ -157,8 +177,7 @@ def _decimal(truth: Mapping[str, Any], text: str) -> bool:
 
 def _set(truth: Mapping[str, Any], text: str) -> bool:
     text = OR.sub(",", plain_text(text))
-    head, equals, body = text.partition("=")
-    bare = _unwrapped(body if equals and head.strip() == truth.get("name") else text, "{", "}")
+    bare = _unwrapped(_unnamed(text, truth.get("name")), "{", "}")
     found = []
     for part in _split(bare):
         part = _unnamed(part, truth.get("name"))
@@ -171,6 +190,9 @@ def _set(truth: Mapping[str, Any], text: str) -> bool:
 def _tuple(truth: Mapping[str, Any], text: str) -> bool:
     names, answers = truth["names"], [_value(answer) for answer in truth["answers"]]
     text = OR.sub(",", plain_text(text)) if names else plain_text(text)
+    head, equals, body = text.partition("=")
+    if equals and _unwrapped(head, "(", ")").replace(" ", "") == ",".join(names):
+        text = body.strip()  # (x, y) = (1, 2)
     if "=" not in text:
         return [_value(part) for part in _split(_unwrapped(text, "(", ")"))] == answers
     found: dict[str, Exact] = {}
@@ -189,7 +211,7 @@ def _interval(truth: Mapping[str, Any], text: str) -> bool:
 
 def _ends(text: str) -> tuple[str, Exact, Exact, str]:
     """(opening bracket, lower end, upper end, closing bracket)"""
-    text = plain_text(text)
+    text = _unnamed(plain_text(text), None)
     parts = _split(text[1:-1])
     if len(parts) != 2 or text[0] not in "([" or text[-1] not in ")]":
         raise _Wrong("one interval was asked for")
@@ -197,11 +219,11 @@ def _ends(text: str) -> tuple[str, Exact, Exact, str]:
 
 
 def _infinite(text: str) -> str:
-    return re.sub(r"(?<![a-z\\])(?:inf|oo)(?![a-z])", r"\\infty", text)
+    return re.sub(r"(?<![a-z\\])(?:inf|infty|infinity|oo)(?![a-z])", r"\\infty", text, flags=re.I)
 
 
 def _polynomial(truth: Mapping[str, Any], text: str) -> bool:
-    return _value(plain_text(text)) == _value(truth["answer"])
+    return _value(plain_text(_ungrouped(text))) == _value(truth["answer"])
 
 
 def _factors(truth: Mapping[str, Any], text: str) -> bool:
@@ -218,9 +240,9 @@ def _factors(truth: Mapping[str, Any], text: str) -> bool:
 
 
 def _unnamed(text: str, name: str | None) -> str:
-    """What stands after `name =`."""
-    head, equals, body = text.partition("=")
-    return body.strip() if equals and name is not None and head.strip() == name else text.strip()
+    """What stands after the label of an answer, after that of any variable where name is None."""
+    found = LABEL.match(text)
+    return (text[found.end() :] if found and name in (None, found[1]) else text).strip()
 
 
 def _unwrapped(text: str, opening: str, closing: str) -> str:

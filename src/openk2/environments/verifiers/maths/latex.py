@@ -60,24 +60,28 @@ def grade_latex(gold: str, response: str, question: str = "") -> Score:
     sandbox is not to be had or math-verify cannot read the gold.
     """
     answer = final_answer(response)
-    if answer.text is None:
+    if not answer.wordings:
         return _score(0, answer.problem)
-    text = answer.text.rstrip(" .")
+    return _score(*min(_passed(gold, text.rstrip(" ."), question) for text in answer.wordings))
+
+
+def _passed(gold: str, text: str, question: str) -> tuple[int, str]:
+    """How many parts of the verdict one wording of the answer passes, and why no more."""
     if _bare(text) == _bare(gold):
-        return _score(3, "the gold answer, literally")
+        return 3, "the gold answer, literally"
     if len(text) > MAX_TEXT:
-        return _score(1, f"the final answer has {len(text)} characters")
+        return 1, f"the final answer has {len(text)} characters"
     if any(WORD.search(ENVIRONMENT.sub("", _bare(one))) for one in (gold, text)):
-        return _score(2, "other words than the gold answer's")
+        return 2, "other words than the gold answer's"
     own_gold = _exact(gold)
     if problem := restated(gold, text, question):
-        return _score(1, problem)
+        return 1, problem
     own = _exact(text)
     if own is not None and own_gold is not None:
         right = own == own_gold
     else:
         right = _math_verify(gold, text)
-    return _score(3, "correct") if right else _score(2, "another value")
+    return (3, "correct") if right else (2, "another value")
 
 
 def restated(gold: str, answer: str, question: str = "") -> str:

@@ -54,9 +54,9 @@ def factor_list(node: Node) -> tuple[Fraction, list[Exact]] | None:
     """The constant and the factors of a product, each as often as it occurs; None where it is none.
 
     A factor is in simplest form, its integer coefficients share no factor and its leading one is
-    positive, the sign and the rest being moved into the constant.
+    positive, the sign being moved into the constant; one factor at most is a number.
     """
-    constant = Fraction(-1 if _is_negative(node) else 1)
+    constant, has_constant = Fraction(-1 if _is_negative(node) else 1), False
     node = _unsigned(node)
     is_product = isinstance(node, Operation) and node.kind == "product"
     factors: list[Exact] = []
@@ -67,7 +67,9 @@ def factor_list(node: Node) -> tuple[Fraction, list[Exact]] | None:
         value = evaluate(base)
         rational = value.as_rational()
         if rational is not None:
-            constant *= rational**times
+            if has_constant or times > 1:
+                return None
+            constant, has_constant = constant * rational, True
             continue
         coefficients = list(value.terms.values())
         if any(c.denominator > 1 for c in coefficients) or math.gcd(*map(int, coefficients)) > 1:

@@ -107,11 +107,11 @@ def _percentage(rng: random.Random, difficulty: float) -> Problem:
     element = rng.choice(sorted(composition(formula)))
     share = composition(formula)[element] * ATOMIC_MASSES[element] / molar_mass(formula)
     wordings = [
-        f"What percentage of the mass of {name} is {element}? {MASSES_HINT} Answer in percent.",
+        f"What percentage of the mass of {name} is {element}? {MASSES_HINT}",
         f"Find the mass fraction of {element} in {name}, in percent. {MASSES_HINT}",
     ]
     identity = f"percentage {formula} {element}"
-    return quantity_problem(rng, wordings, identity, value=100 * share, unit="")
+    return quantity_problem(rng, wordings, identity, value=100 * share, unit="%")
 
 
 def reaction(

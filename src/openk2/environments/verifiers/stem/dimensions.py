@@ -81,15 +81,9 @@ class Dimensions(VerifiableEnvironment):
         if truth["kind"] == "tuple":
             return grade_answer(truth, response)
         answer = final_answer(response)
-        if answer.text is None:
+        if not answer.wordings:
             return _score(0, answer.problem)
-        try:
-            found = read_base_unit(answer.text.strip("$ ."))
-        except NotUnit as wrong:
-            return _score(1, str(wrong))
-        if list(found) != truth["dimension"]:
-            return _score(2, "another combination of base units")
-        return _score(3, "correct")
+        return _score(*min(_passed(truth, text.strip("$ .")) for text in answer.wordings))
 
     def solve(self, task: Task) -> str:
         truth = task.truth
@@ -97,6 +91,17 @@ class Dimensions(VerifiableEnvironment):
             return f"Answer: {truth_text(truth)}"
         pairs = zip(BASE, truth["dimension"], strict=True)
         return "Answer: " + " ".join(f"{unit}^{power}" for unit, power in pairs if power)
+
+
+def _passed(truth: Mapping[str, Any], text: str) -> tuple[int, str]:
+    """How many parts of the verdict one wording of the answer passes, and why no more."""
+    try:
+        found = read_base_unit(text)
+    except NotUnit as wrong:
+        return 1, str(wrong)
+    if list(found) != truth["dimension"]:
+        return 2, "another combination of base units"
+    return 3, "correct"
 
 
 def _score(passed: int, reason: str) -> Score:

@@ -3,7 +3,7 @@
 A truth is JSON:
 
     value      float, in `unit`
-    unit       text that `units` reads; "" for a plain number
+    unit       text that `units` reads; "" for a plain number, "%" for one that % may stand after
     tolerance  the largest error that is paid, relative to the value, or absolute where `absolute`
     in_unit    whether the answer must be in exactly this unit, and not in another of its dimension
 """
@@ -39,7 +39,10 @@ QUANTITY = re.compile(
     r"[ ]?(.*)"
 )
 RAISED = re.compile("10([⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,2})")
-TIMES = re.compile(r"×|·|⋅|\\times|\\cdot|\*(?!\*)")
+TIMES = re.compile(r"×|·|⋅|\\times|\\cdot|\*(?!\*)|(?<=[0-9 ])[xX](?=[ ]?10[ ]?\^)")
+# `v =`, `pH =` and `≈` before the number; all numbers here are rounded.
+LABEL = re.compile(r"(?:[a-zA-Z]{1,2}(?:_[a-zA-Z0-9]{1,6})?[ ]?)?(?:=|≈|\\approx)[ ]?")
+PERCENT = ("%", "\\%", "percent")
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
 
@@ -72,7 +75,9 @@ def quantity_problem(
     """The problem in one of its wordings; the tolerance and the answer's form stand after it."""
     allowed = f"within {tolerance:g}" if absolute else f"within {100 * tolerance:g} %"
     form = "a number without a unit"
-    if unit:
+    if unit == "%":
+        form = "a number of percent, for example `12.5 %`"
+    elif unit:
         where = f"in {unit}" if in_unit else "in any suitable unit"
         form = f"one decimal number with its unit, {where}, for example `1.25e3 {unit}`"
     truth = {
@@ -102,30 +107,36 @@ def grade_quantity(truth: Mapping[str, Any], response: str) -> Score:
     parts: `answered` (one final answer), `form` (one literal number, and a unit), `unit`, `correct`
     """
     answer = final_answer(response)
-    if answer.text is None:
+    if not answer.wordings:
         return _score(0, answer.problem)
+    return _score(*min(_passed(truth, text) for text in answer.wordings))
+
+
+def _passed(truth: Mapping[str, Any], text: str) -> tuple[int, str]:
+    """How many parts of the verdict one wording of the answer passes, and why no more."""
     try:
-        value, unit_text = _number_and_unit(answer.text)
-        unit = read_unit(unit_text) if unit_text else None
+        value, unit_text = _number_and_unit(text)
+        is_percent = truth["unit"] == "%" and unit_text in PERCENT
+        unit = read_unit(unit_text) if unit_text and not is_percent else None
     except NotUnit as wrong:
-        return _score(1, str(wrong))
-    if not truth["unit"]:
+        return 1, str(wrong)
+    if truth["unit"] in ("", "%"):
         if unit is not None:
-            return _score(2, "a plain number was asked for")
+            return 2, "a plain number was asked for"
         return _compared(truth, value, Fraction(truth["value"]))
     wanted = read_unit(truth["unit"])
     if unit is None:
-        return _score(2, "the unit is missing")
+        return 2, "the unit is missing"
     if unit.dimension != wanted.dimension or (truth["in_unit"] and unit != wanted):
-        return _score(2, "another unit was asked for")
+        return 2, "another unit was asked for"
     # Back in the unit of the truth, as the tolerance is relative to the value there.
     in_wanted = (value * unit.factor + unit.offset - wanted.offset) / wanted.factor
     return _compared(truth, in_wanted, Fraction(truth["value"]))
 
 
-def _compared(truth: Mapping[str, Any], value: Fraction, wanted: Fraction) -> Score:
+def _compared(truth: Mapping[str, Any], value: Fraction, wanted: Fraction) -> tuple[int, str]:
     allowed = Fraction(truth["tolerance"]) * (1 if truth["absolute"] else abs(wanted))
-    return _score(4, "correct") if abs(value - wanted) <= allowed else _score(3, "another value")
+    return (4, "correct") if abs(value - wanted) <= allowed else (3, "another value")
 
 
 def _score(passed: int, reason: str) -> Score:
@@ -140,7 +151,9 @@ def _number_and_unit(text: str) -> tuple[Fraction, str]:
         raise NotUnit(f"the final answer has {len(text)} characters")
     text = text.replace("−", "-").replace("\u00a0", " ").replace("\\,", " ").replace("\\ ", " ")
     text = RAISED.sub(lambda found: f"10^{found[1].translate(SUPERSCRIPTS)}", text.strip("$ ."))
-    found = QUANTITY.fullmatch(TIMES.sub("*", " ".join(text.split())))
+    text = TIMES.sub("*", " ".join(text.replace("10**", "10^").split()))
+    label = LABEL.match(text)
+    found = QUANTITY.fullmatch(text[label.end() :] if label else text)
     if found is None or not any("0" <= sign <= "9" for sign in found[1]):
         raise NotUnit("the answer does not begin with a number")
     exponent = int(found[2] or found[3] or 0)

@@ -75,13 +75,15 @@ TABLE: Mapping[str, tuple[str, Dimension, bool, tuple[str, ...]]] = {
     "T": ("1", (0, 1, -2, -1, 0, 0, 0), True, ("tesla",)),
     "Wb": ("1", (2, 1, -2, -1, 0, 0, 0), True, ("weber",)),
     "L": ("1/1000", (3, 0, 0, 0, 0, 0, 0), True, ("litre", "liter", "l")),
-    "M": ("1000", (-3, 0, 0, 0, 0, 1, 0), False, ("molar",)),
+    "M": ("1000", (-3, 0, 0, 0, 0, 1, 0), True, ("molar",)),
     "eV": ("1.602176634e-19", (2, 1, -2, 0, 0, 0, 0), True, ("electronvolt",)),
+    "Wh": ("3600", (2, 1, -2, 0, 0, 0, 0), True, ()),
+    "Ah": ("3600", (0, 0, 1, 1, 0, 0, 0), True, ()),
     "bar": ("100000", (-1, 1, -2, 0, 0, 0, 0), True, ("bar",)),
     "atm": ("101325", (-1, 1, -2, 0, 0, 0, 0), False, ("atmosphere",)),
     "cal": ("4.184", (2, 1, -2, 0, 0, 0, 0), True, ("calorie",)),
     "t": ("1000", (0, 1, 0, 0, 0, 0, 0), False, ("tonne",)),
-    "min": ("60", (0, 0, 1, 0, 0, 0, 0), False, ("minute",)),
+    "min": ("60", (0, 0, 1, 0, 0, 0, 0), False, ("minute", "min")),
     "h": ("3600", (0, 0, 1, 0, 0, 0, 0), False, ("hour", "hr")),
     "d": ("86400", (0, 0, 1, 0, 0, 0, 0), False, ("day",)),
     "ha": ("10000", (2, 0, 0, 0, 0, 0, 0), False, ("hectare",)),
@@ -105,12 +107,18 @@ SIGNS |= {
     "μ": "u",
     "\\mu ": "u",
     "\\mu": "u",
+    "^{\\circ}": "°",
     "^\\circ": "°",
     "\\degree": "°",
+    "degrees Celsius": "°C",
+    "degrees Fahrenheit": "°F",
     "° ": "°",
     "−": "-",
 }
 SIGNS |= {"\u2103": "°C", "**": "^", "^ ": "^", "\u212a": "K"}
+WRAPPED = re.compile(r"\\(?:text|mathrm|mathit|operatorname)[ \t]*\{([^{}\\]*)\}")
+FRACTION = re.compile(r"\\[dt]?frac[ \t]*\{([^{}]*)\}[ \t]*\{([^{}]*)\}")
+PREFIXED_OHM = re.compile("(?<![a-zA-Z])([kM]) Ω")
 TOKEN = re.compile(
     r"[ \t]*(?:(°?[a-zA-ZΩ]+)(-?[0-9]{1,2}(?![0-9]))?"
     r"|\^(?:\((-?[0-9]{1,2})\)|(-?[0-9]{1,2})(?![0-9]))|([*/()]))"
@@ -142,8 +150,11 @@ def read_base_unit(text: str) -> Dimension:
 def _tokens(text: str) -> list[str]:
     """Names, signs, and exponents as "^2"."""
     text = RAISED.sub(lambda found: "^" + found[0].translate(SUPERSCRIPTS), text)
+    text = FRACTION.sub(r"(\1)/(\2)", WRAPPED.sub(r" \1 ", text))
+    text = " ".join(text.split())
     for sign, plain in SIGNS.items():
         text = text.replace(sign, plain)
+    text = PREFIXED_OHM.sub(r"\1Ω", text)
     text = PER.sub("/", re.sub(r"\^ +", "^", LATEX.sub(" ", text))).rstrip(" \t")
     tokens, place = [], 0
     while place < len(text):
