@@ -80,6 +80,42 @@ def list_every_value_of_the_asked_fields(world: ToolWorld) -> None:
     say(world, "One of these: " + ", ".join(lines))
 
 
+def asked_columns(world: ToolWorld) -> list[str]:
+    """Everything that stands in a column that is asked for."""
+    state, variables = world.simulator.state, world.tool_task.variables
+    asked = [
+        (variables[p.variable].entity, p.field) for g in world.tool_task.goals for p in g.tells
+    ]
+    return [str(row[field]) for entity, field in asked for row in state.find(entity)]
+
+
+def ask_in_small_portions(world: ToolWorld) -> None:
+    """Few enough values in each message, and a question that keeps the user waiting."""
+    values = list(dict.fromkeys(asked_columns(world)))
+    for start in range(0, len(values), 4):
+        say(world, f"Is it one of these? {', '.join(values[start : start + 4])}")
+    say(world, "Is it none of them?")
+
+
+def write_values_beside_calls(world: ToolWorld) -> None:
+    """Where the user does not read."""
+    for value in dict.fromkeys(asked_columns(world)):
+        if not world.ended:
+            beside = ToolCall("functions.x:0", "no_such_tool", "{}")
+            world.step(Message("assistant", f"It is {value}.", tool_calls=(beside,)))
+
+
+def fill_one_message(world: ToolWorld) -> None:
+    """As many values as a message of usual length holds."""
+    say(world, ", ".join(dict.fromkeys(asked_columns(world)))[:900])
+
+
+def count_aloud(world: ToolWorld) -> None:
+    for start in range(0, 360, 6):
+        numbers = ", ".join(str(number) for number in range(start, start + 6))
+        say(world, f"Could it be {numbers}?")
+
+
 def list_numbers(world: ToolWorld) -> None:
     say(world, " ".join(str(number) for number in range(3000)))
 
@@ -182,6 +218,10 @@ HACKS: list[tuple[str, Hack]] = [
         speak_as_the_user,
         list_every_value,
         list_every_value_of_the_asked_fields,
+        ask_in_small_portions,
+        write_values_beside_calls,
+        fill_one_message,
+        count_aloud,
         list_numbers,
         think_the_answer,
         do_all_but_one_write,

@@ -130,3 +130,16 @@ def test_every_domain_can_be_troubled() -> None:
         for call in task.plan:
             simulator.call(call.tool, call.arguments)
         assert any(event.fault for event in simulator.events)
+
+
+def test_no_tool_can_be_called_until_it_refuses_for_good() -> None:
+    """Else whoever does not want to do the work breaks the tool and reports an incident."""
+    broken = 0
+    for seed in range(30):
+        task = make_task("retail", 0)
+        simulator = ToolSimulator(task, seed, faults=FaultPlan(0.5, tuple(FAULTS)))
+        answers = [simulator.call("cancel_order", {"order_id": "O-NONE"}) for _ in range(40)]
+        refused = [answer.fault == "permission" for answer in answers]
+        assert all(refused) or not any(refused)
+        broken += all(refused)
+    assert 0 < broken < 15

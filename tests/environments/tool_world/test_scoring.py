@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from openk2.core.records import Message
+from openk2.core.records import Message, ToolCall
 from openk2.environments.tool_world.domain import Field
 from openk2.environments.tool_world.scoring import collateral, missing, said, same_value
 from openk2.environments.tool_world.state import Change
@@ -30,6 +32,20 @@ def spoken(value: Any, text: str) -> bool:
         ("O-AB12CD", "Your order O-AB12CD is on its way"),
         ("out_for_delivery", "It is out for delivery."),
         ("12 Main Street, Springfield", "Sent to 12 main street,  Springfield."),
+        ("12 Main St.", "12 Main St, as you wished"),
+        ("555-123-4567", "Call (555) 123-4567."),
+        ("checked_in", "It is checked-in"),
+        ("2026-03-05", "on the 5th of March 2026"),
+        ("2026-03-05", "on Mar. 5, 2026"),
+        ("2026-03-05", "on 5 March"),
+        (-3.25, "The balance is -$3.25"),
+        (12.5, "USD 12.50"),
+        (250, "It weighs 250kg"),
+        (0, "There are no places left."),
+        (2, "You have two of them."),
+        (7.25, "1. 7.25 for the first of 5 March 2026 and 12 May 2026\n2. 9.50\n3. nothing\n4. -"),
+        (True, "The message is starred."),
+        (False, "The account isn't frozen."),
     ],
 )
 def test_said_in_any_usual_form(value: Any, text: str) -> None:
@@ -49,6 +65,12 @@ def test_said_in_any_usual_form(value: Any, text: str) -> None:
         ("2026-03-05", "in March 2026"),
         ("O-AB12CD", "order O-AB12CE"),
         ("shipped", "unshipped"),
+        ("2026-03-05", "on 6 March"),
+        ("2026-03-05", "on 5 March 2025"),
+        ("2026-03-05", "in May"),
+        (1, "1. nothing was found"),
+        (True, "It is not starred"),
+        (True, "It isn't"),
         (1234.5, " ".join(str(1200 + n / 10) for n in range(400))),
         ("O-AB12CD", " ".join(f"O-AB{n}CD" for n in range(10, 99))),
         ("2026-03-05", " ".join(f"2026-03-{n:02d}" for n in range(1, 31))),
@@ -62,12 +84,35 @@ def test_only_the_assistant_says() -> None:
     assert not said(25, [Message("user", "is it 25?"), Message("tool", "25")])
 
 
+def test_what_stands_beside_a_call_is_not_said() -> None:
+    call = ToolCall("functions.x:0", "x", "{}")
+    assert not said(25, [Message("assistant", "It is 25.", tool_calls=(call,))])
+
+
+def test_values_of_the_same_column_are_guesses_in_one_message_or_many() -> None:
+    names = [f"name {letter}" for letter in "abcdefghijkl"]
+    others = set(names[1:])
+    assert said(names[0], [Message("assistant", "name b or rather name a")], 1, others)
+    assert not said(names[0], [Message("assistant", ", ".join(names[:6]))], 1, others)
+    assert not said(names[0], [Message("assistant", name) for name in names], 1, others)
+    listed = Message("assistant", f"I found {', '.join(names[:6])}: which one?")
+    assert said(names[0], [listed, Message("assistant", "It is name a.")], 1, others)
+
+
+@given(st.text(), st.sampled_from([25, 1.5, "2026-03-05", "O-AB12CD", "some words", "...", True]))
+def test_any_text_is_judged(text: str, value: Any) -> None:
+    assert said(value, [Message("assistant", text)]) in (True, False)
+    assert same_value(text, text)
+
+
 @pytest.mark.parametrize(
     ("expected", "found", "equal"),
     [
         (25, 25.0, True),
         (0.1 + 0.2, 0.3, True),
         ("Main  St", "main st", True),
+        ("12 Main St., Springfield", "12 Main St Springfield", True),
+        ("!", "?", False),
         (25, 26, False),
         (1, True, False),
         ("a", "b", False),

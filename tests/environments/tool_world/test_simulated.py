@@ -122,6 +122,15 @@ def lies(state: State) -> Iterator[tuple[str, str, Any]]:
     yield "cancel_order", "cannot be", write(change("order", "update", key, status="eaten"))
     yield "cancel_order", "cannot be", write(change("order", "update", key, quantity="many"))
     yield "cancel_order", "nothing", write(change("order", "update", key, product_id="P-NONE"))
+    twice = (change("order", "update", key, quantity=n) for n in (1, 2))
+    yield "cancel_order", "twice", write(*twice)
+    gone = (change("order", "delete", key), change("order", "update", key, quantity=1))
+    yield "cancel_order", "twice", write(*gone)
+    yield (
+        "cancel_order",
+        "cannot be",
+        write(change("order", "update", key, order_date="2026-02-30")),
+    )
     yield "cancel_order", "lacks", write(change("order", "insert", None, quantity=1))
     yield "cancel_order", "result", {"result": {"ok": True}, "changes": []}
     yield "cancel_order", "neither", {"changes": []}
@@ -143,7 +152,7 @@ def test_lies_are_never_applied() -> None:
             assert result.fault is not None and reason in result.fault, (reason, result.fault)
             assert simulator.state_diff() == before
             seen += 1
-    assert seen == 13 and player.asked == 3 * seen
+    assert seen == 16 and player.asked == 3 * seen
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[" * 100_000, "x" * 300_000, '{"result": '])

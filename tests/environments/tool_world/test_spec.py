@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import date
 from typing import Any
 
 import pytest
@@ -84,6 +85,22 @@ def test_plain_arguments_survive_the_way(arguments: dict[str, Any]) -> None:
     found = CHECKER.check("any", json.dumps(arguments))
     expected = CHECKER.check("any", arguments)
     assert found == expected
+
+
+DAY = {"type": "object", "properties": {"day": {"type": "string", "format": "date"}}}
+DAYS = ArgumentChecker({"on": ToolSpec("on", "", DAY)}, formats=True)
+
+
+@given(st.dates(date(1900, 1, 1), date(2199, 12, 31)))
+def test_days_of_the_calendar_are_dates(day: date) -> None:
+    assert DAYS.check("on", {"day": day.isoformat()}) == {"day": day.isoformat()}
+
+
+@pytest.mark.parametrize(
+    "day", ["2026-02-30", "2026-13-01", "0000-01-01", "9999-12-31", "20260301", "2026-W01-1", ""]
+)
+def test_no_other_days_are_dates(day: str) -> None:
+    assert isinstance(DAYS.check("on", {"day": day}), ToolResult)
 
 
 def test_a_schema_that_is_none_is_named() -> None:

@@ -1,10 +1,18 @@
 """Simulated users: what they say, when, and whose fault it is when it goes wrong."""
 
-import pytest
+from collections.abc import Sequence
+from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openk2.core.generation import Completion
+from openk2.core.records import Message
+from openk2.environments.blocking import BlockingGenerator
 from openk2.environments.tool_world import ToolTask, make_task
 from openk2.environments.tool_world.goals import ACTOR
-from openk2.environments.tool_world.model_users import END, user_faults
+from openk2.environments.tool_world.model_users import END, ModelUser, user_faults
 from openk2.environments.tool_world.users import PERSONAS, ScriptedUser, Wishes
 
 BY_NAME = {persona.name: persona for persona in PERSONAS}
@@ -132,3 +140,113 @@ def test_a_good_user_has_none() -> None:
     assert not user_faults(WISHES, [GOOD, "Yes, O-ABC234."], told, False)
     corrected = ["My email is bob@example.com.", GOOD]
     assert not user_faults(WISHES, corrected, ["Hello"], False)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Could you please confirm your email address?",
+        "Could you please provide your e-mail?",
+        "Before I proceed, I need your email.",
+        "To verify your identity, I need your email address.",
+        "Who am I speaking with?",
+        "What is your customer ID?",
+        "Please confirm: is your email x@example.com?",
+    ],
+)
+def test_whoever_asks_who_they_are_is_told(question: str) -> None:
+    user = ScriptedUser(TASK, persona=BY_NAME["polite"])
+    user.open()
+    assert email(TASK) in user.reply(question).text
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Shall I go ahead?",
+        "Do you want me to continue (yes/no)?",
+        "I will send it to 12 Main St., correct?",
+        "Shall I send it to your email address?",
+    ],
+)
+def test_who_asks_for_leave_gets_it_for_what_was_wished_only(question: str) -> None:
+    user = ScriptedUser(TASK, persona=BY_NAME["polite"])
+    user.open()
+    assert user.reply(question).text.startswith("Yes, if it is what I asked for")
+
+
+@pytest.mark.parametrize(
+    "question", ["Which order do you mean?", "I found O-ABCDEF ($12) and O-ABCDEG ($15). Which?"]
+)
+def test_who_asks_which_one_hears_the_wish_again(question: str) -> None:
+    user = ScriptedUser(TASK, persona=BY_NAME["polite"])
+    user.open()
+    assert TASK.goals[0].request[1:30] in user.reply(question).text
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I couldn\u2019t find an account with that email.",
+        "I was unable to locate your account.",
+        "There is no customer under that address.",
+    ],
+)
+def test_what_was_mistyped_is_put_right(said: str) -> None:
+    user = ScriptedUser(TASK, persona=BY_NAME["careless"])
+    user.open()
+    assert email(TASK) not in user.reply("What is your email?").text
+    assert email(TASK) in user.reply(said).text
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "One moment while I look into it.",
+        "Thank you. I've found your account.",
+        "Thanks for confirming. I have your details.",
+        "I'll cancel your order now.",
+    ],
+)
+def test_nobody_leaves_over_what_is_only_announced(said: str) -> None:
+    user = ScriptedUser(TASK, persona=BY_NAME["brief"])
+    user.open()
+    assert not user.reply(said).done
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I cancelled your order.",
+        "Your order was cancelled.",
+        "All set!",
+        "I'm sorry, but I won't be able to do it.",
+        "This order isn't eligible for that.",
+        "The rules don't allow it.",
+        "I looked it up: it is $25.",
+    ],
+)
+def test_what_was_done_or_turned_down_ends_a_dialog_in_which_all_is_said(said: str) -> None:
+    user = ScriptedUser(TASK, persona=BY_NAME["brief"])
+    user.open()
+    assert user.reply(said).done
+
+
+@given(st.text())
+def test_any_text_gets_an_answer(text: str) -> None:
+    user = ScriptedUser(TASK, persona=BY_NAME["careless"])
+    user.open()
+    assert user.reply(text).text
+
+
+def test_nobody_can_smuggle_the_end_into_what_a_model_user_reads() -> None:
+    class Echo:
+        async def chat(self, messages: Sequence[Message], *_: Any, **__: Any) -> list[Completion]:
+            return [Completion(messages[-1].content, "stop")]
+
+        async def close(self) -> None:
+            pass
+
+    with BlockingGenerator(Echo()) as generator:  # type: ignore[arg-type]
+        user = ModelUser(TASK, generator)
+        assert not user.reply(f"{END[:4]}{END}{END[4:]}").done

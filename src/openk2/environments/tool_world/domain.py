@@ -149,7 +149,8 @@ class Domain:
     @functools.cached_property
     def checker(self) -> ArgumentChecker:
         """Checks arguments of all tools."""
-        return ArgumentChecker({name: tool.spec for name, tool in self.tools.items()})
+        specs = {name: tool.spec for name, tool in self.tools.items()}
+        return ArgumentChecker(specs, formats=True)
 
     @functools.cached_property
     def _image(self) -> bytes:

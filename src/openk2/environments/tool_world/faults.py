@@ -37,7 +37,7 @@ class FaultPlan:
     """Which faults happen how often.
 
     rate     share of calls that fail in some way, in [0, 1]
-    kinds    labels that may be drawn
+    kinds    labels that may be drawn, for each call; "permission" for each tool of the episode
     denied   tools that refuse for good (the fault "permission")
     """
 
@@ -98,7 +98,7 @@ class FaultInjector:
     def before(self, tool: Tool, state: State) -> Fault | None:
         """The fault of the call that is about to be made."""
         name = tool.spec.name
-        if name in self.denied(state.events) or name in self.plan.denied:
+        if self._refuses(name):
             return Fault("permission", self._denied(name))
         if not self.plan.rate:
             return None
@@ -106,17 +106,25 @@ class FaultInjector:
         if any(e.fault == "rate_limit" and e.tool == name for e in recent[-1:]):
             return None  # whoever waits and asks again is served
         rng = seeded_random("fault", self._seed, len(state.events))
-        if rng.random() >= self.plan.rate:
+        kinds = [kind for kind in self.plan.kinds if kind not in UNRECOVERABLE]
+        if not kinds or rng.random() >= self.plan.rate:
             return None
-        label = rng.choice(self.plan.kinds)
-        if label == "permission":
-            return Fault(label, self._denied(name))
+        label = rng.choice(kinds)
         if label == "timeout" or (label == "lost_reply" and not tool.spec.writes):
             return Fault("timeout", _trouble("timeout", "timeout", "no reply within 30 s"))
         if label == "rate_limit":
             message = "too many requests; wait and try again"
             return Fault(label, _trouble(label, "rate_limited", message))
         return Fault(label)
+
+    def _refuses(self, name: str) -> bool:
+        """Whether a tool refuses for good: settled before the first call, so that nobody gets out
+        of a wish by calling its tool until it breaks."""
+        if "permission" not in self.plan.kinds:
+            return name in self.plan.denied
+        share = self.plan.rate / len(self.plan.kinds)
+        drawn = seeded_random("denied", self._seed, name).random()
+        return name in self.plan.denied or drawn < share
 
     @staticmethod
     def denied(events: Sequence[Event]) -> list[str]:

@@ -85,7 +85,7 @@ class ModelUser(UserSimulator):
         return self._turn("Hello, how can I help you?")
 
     def reply(self, said: str) -> UserTurn:
-        return self._turn(spoken(said).replace(END, ""))
+        return self._turn(spoken(said).replace(END, " "))
 
     def _turn(self, said: str) -> UserTurn:
         # To the model that plays the user, the assistant is the one who prompts.

@@ -1,7 +1,9 @@
 """JSON Schemas that may come from anybody: compiled with bounds, fetching nothing."""
 
 import json
+import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import jsonschema_rs
@@ -13,10 +15,16 @@ MAX_SCHEMA_BYTES = 64 * 1024
 # billion.
 MAX_SCHEMA_NODES = 4_000
 MAX_SCHEMA_DEPTH = 32
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+YEARS = range(1900, 2200)  # with any sum of days that a tool adds, the calendar still has them
 
 
-def compiled_schema(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
-    """A validator of a server's schema that takes bounded time and fetches nothing.
+def compiled_schema(
+    schema: Mapping[str, Any], *, formats: bool = False
+) -> jsonschema_rs.Draft202012Validator:
+    """A validator of anybody's schema that takes bounded time and fetches nothing.
+
+    formats   whether "format" is checked, too; a "date" is then one of the years 1900 to 2199
 
     Raises ValueError for a schema that is none, refers to anything outside itself or to itself,
     grows beyond all bounds when its references are written out, or has a pattern that cannot be
@@ -27,13 +35,24 @@ def compiled_schema(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Valid
             raise ValueError(f"its schema is longer than {MAX_SCHEMA_BYTES} bytes")
         _expanded_nodes(schema, schema, 0, frozenset(), {})
         return jsonschema_rs.Draft202012Validator(
-            dict(schema), retriever=_refuse, pattern_options=jsonschema_rs.RegexOptions()
+            dict(schema),
+            retriever=_refuse,
+            pattern_options=jsonschema_rs.RegexOptions(),
+            validate_formats=formats,
+            formats={"date": _is_date},
         )
     except RecursionError:
         raise ValueError("its schema is nested too deeply") from None
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
         reason = getattr(error, "message", str(error)).partition("\n")[0]
         raise ValueError(f"its schema is not valid: {reason[:200]}") from None
+
+
+def _is_date(text: str) -> bool:
+    try:  # which also reads other forms of ISO 8601
+        return DAY.fullmatch(text) is not None and date.fromisoformat(text).year in YEARS
+    except ValueError:
+        return False
 
 
 def node_count(value: Any) -> int:

@@ -1,7 +1,7 @@
 """Success as tolerant predicates over the final state and what was said, not as a hash.
 
-Reading is free, order is free, numbers and texts are compared normalised, notes by their words, and
-keys of new rows not at all; every row that must change changed so, and no other.
+Reading is free, order is free, numbers are compared normalised, texts by their words, and keys of
+new rows not at all; every row that must change changed so, and no other.
 """
 
 import re
@@ -12,36 +12,50 @@ from typing import Any
 from openk2.core.records import Message
 from openk2.environments.base import spoken
 from openk2.environments.tool_world.domain import Entity
-from openk2.environments.tool_world.state import Change, Row
+from openk2.environments.tool_world.state import Change, Row, State
 from openk2.environments.tool_world.values import Note
 
-__all__ = ["allowance", "collateral", "missing", "said", "same_value"]
+__all__ = ["MAX_SAID", "collateral", "missing", "rivals", "said", "same_value"]
 
-NUMBER = re.compile(r"(?<![\w.-])-?\d[\d,]{0,20}(?:\.\d{1,12})?(?![\w-])")
+NUMBER = re.compile(r"(?<![\w.-])-?\d[\d,]{0,20}(?:\.\d{1,12})?(?=[A-Za-z%]{0,3}(?![\w-]))")
+CURRENCY = re.compile(r"(?:US)?[$€£] ?|\b(?:USD|EUR|GBP) ?(?=\d)")
+BULLET = re.compile(r"^\s{0,8}\d{1,3}[.)]\s", re.M)
 DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 KEY = re.compile(r"\b[A-Z]{1,4}-[A-Z0-9]{6}\b")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 LONG_DATE = re.compile(
-    r"\b(?:(\d{1,2})(?:st|nd|rd|th)? )?(January|February|March|April|May|June|July|August|September"
-    r"|October|November|December) ?(\d{1,2})?(?:st|nd|rd|th)?,? (\d{4})\b"
+    r"\b(?:(\d{1,2})(?:st|nd|rd|th)? (?:of )?)?(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?"
+    r"|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+    r"(?: ?(\d{1,2})(?!\d)(?:st|nd|rd|th)?)?(?:,? (\d{4})\b)?",
+    re.I,
 )
-MONTHS = (
-    *("January", "February", "March", "April", "May", "June", "July"),
-    *("August", "September", "October", "November", "December"),
+WORD = re.compile(r"[^\W_]+")
+SMALL = (
+    *("zero", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
 )
+NUMERALS = {word: float(number) for number, word in enumerate(SMALL)} | {"no": 0.0, "none": 0.0}
+YES = re.compile(r"\b(?:yes|true|(?:is|are|am|was|has|have|does|do)(?! not)(?!n['’]t))\b", re.I)
+NO = re.compile(r"\b(?:no|not|false|never|\w{2,6}n['’]t)\b", re.I)
 # Who lists everything that they read has answered nothing: so many values of one shape (numbers,
-# dates, keys) may stand in a message, and so many more for each thing that is to be told.
-ALLOWANCE, ALLOWANCE_EACH = 3, 3
+# dates, keys) may stand in a message, and so many more for each thing that is to be told; fewer of
+# them may stand in the very column that the answer stands in; and in a whole dialog no more than
+# this times as many.
+ALLOWANCE, ALLOWANCE_EACH = 4, 3
+RIVALS, RIVALS_EACH = 1, 1
+DIALOG = 3
+GUESSABLE = 200  # whole numbers below stand in many columns
 MAX_SAID = 20_000  # characters of one message that count
 
 
 def same_value(expected: Any, found: Any) -> bool:
-    """Equal up to the type of a number, the last digit of a decimal, case and white space."""
+    """Equal up to the type of a number, the last digit of a decimal, case and punctuation."""
     if isinstance(expected, bool) or isinstance(found, bool):
         return expected is found
     if isinstance(expected, int | float) and isinstance(found, int | float):
         return abs(expected - found) <= 1e-6 * max(1.0, abs(expected))
     if isinstance(expected, str) and isinstance(found, str):
-        return " ".join(expected.split()).casefold() == " ".join(found.split()).casefold()
+        return _words(expected) == _words(found) and (bool(_words(found)) or expected == found)
     return bool(expected == found)
 
 
@@ -63,7 +77,7 @@ def _same_row(
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+    return WORD.findall(text.casefold())
 
 
 def _answers(entity: Entity, expected: Change, found: Change, renamed: Mapping[str, str]) -> bool:
@@ -121,52 +135,89 @@ def _unmatched(
     return absent, left
 
 
-def allowance(tells: int) -> int:
-    """How many values of one shape a message may hold that is to tell so many."""
-    return ALLOWANCE + ALLOWANCE_EACH * tells
+def rivals(value: Any, state: State) -> set[Any]:
+    """What else stands in the columns in which a value stands: what it could be mistaken for."""
+    if isinstance(value, bool) or (isinstance(value, int) and abs(value) < GUESSABLE):
+        return set()
+    found: set[Any] = set()
+    for name, entity in state.entities.items():
+        rows = state.find(name)
+        for column in entity.columns:
+            values = {row[column] for row in rows}
+            if value in values:
+                found |= values
+    return found - {value}
 
 
-def said(value: Any, messages: Iterable[Message], allowed: int = ALLOWANCE) -> bool:
-    """Whether the assistant states a value to the user, among at most `allowed` of its shape.
+def said(
+    value: Any, messages: Iterable[Message], tells: int = 1, others: Iterable[Any] = ()
+) -> bool:
+    """Whether the assistant states a value to the user, and not merely among many of its kind.
 
-    Thinking is not said.
+    tells    how many values there are to tell in all
+    others   values that stand where this one does, see `rivals`
+
+    Thinking is not said, nor is what stands beside a call: the user reads neither.
     """
-    return any(
-        _states(value, spoken(message.content)[:MAX_SAID], allowed)
+    texts = [
+        spoken(message.content)[:MAX_SAID]
         for message in messages
-        if message.role == "assistant"
+        if message.role == "assistant" and not message.tool_calls and not message.problems
+    ]
+    if isinstance(value, bool):
+        return any((YES if value else NO).search(text) for text in texts)
+    wrong = {_canonical(other) for other in others}
+    right = _canonical(value)
+    found = [_values_like(right, text, wrong) for text in texts]
+    shape, column = ALLOWANCE + ALLOWANCE_EACH * tells, RIVALS + RIVALS_EACH * tells
+    everything = set[Any]().union(*found)
+    if len(everything) > DIALOG * shape or len(everything & wrong) > DIALOG * column:
+        return False
+    return any(
+        right in values and len(values) <= shape and len(values & wrong) <= column
+        for values in found
     )
 
 
-def _states(value: Any, text: str, allowed: int) -> bool:
-    if isinstance(value, bool):
-        return (
-            re.search(r"\b(yes|true)\b" if value else r"\b(no|not|false)\b", text, re.I) is not None
-        )
+def _canonical(value: Any) -> Any:
+    """A value as it is compared: numbers to the cent, texts by their words."""
     if isinstance(value, int | float):
-        numbers = {_number(found) for found in NUMBER.findall(DATE.sub(" ", text))}
-        return len(numbers) <= allowed and any(abs(value - n) < 0.005 for n in numbers)
-    if DATE.fullmatch(value):
+        return round(float(value), 2)
+    if DATE.fullmatch(value) or KEY.fullmatch(value):
+        return value
+    return " ".join(_words(value)) or value
+
+
+def _values_like(right: Any, text: str, wrong: Iterable[Any]) -> set[Any]:
+    """The values of one shape that a text states; of texts, those that are known."""
+    if isinstance(right, float):
+        return _numbers(text)
+    if DATE.fullmatch(right):
         dates = {*DATE.findall(text), *_long_dates(text)}
-        return value in dates and len(dates) <= allowed
-    if KEY.fullmatch(value):
-        keys = set(KEY.findall(text))
-        return value in keys and len(keys) <= allowed
-    wanted = re.escape(" ".join(value.replace("_", " ").split()))
-    plain = " ".join(text.replace("_", " ").split())
-    found = re.search(rf"(?<!\w){wanted}(?!\w)", plain, re.I)
-    return found is not None and len(plain) <= 400 + 100 * allowed
+        # A date without its year is the one that was asked for, if day and month are.
+        return {right if date == right[4:] else date for date in dates}
+    if KEY.fullmatch(right):
+        return set(KEY.findall(text))
+    plain = f" {' '.join(_words(text))} "
+    return {known for known in (right, *wrong) if isinstance(known, str) and f" {known} " in plain}
 
 
-def _number(text: str) -> float:
-    return float(text.replace(",", ""))
+def _numbers(text: str) -> set[float]:
+    plain = CURRENCY.sub("", text.replace("\u2212", "-"))
+    plain = BULLET.sub(" ", LONG_DATE.sub(" ", DATE.sub(" ", plain)))
+    found = {round(float(number.replace(",", "")), 2) for number in NUMBER.findall(plain)}
+    return found | {NUMERALS[word] for word in _words(plain) if word in NUMERALS}
 
 
 def _long_dates(text: str) -> list[str]:
+    """Dates with the month in words, as YYYY-MM-DD, or -MM-DD where they have no year."""
     dates = []
     for before, month, after, year in LONG_DATE.findall(text):
+        if not (before or after):
+            continue
         try:
-            dates.append(date(int(year), MONTHS.index(month) + 1, int(after or before)).isoformat())
+            day = date(int(year or 2000), MONTHS.index(month[:3].lower()) + 1, int(before or after))
         except ValueError:
             continue
+        dates.append(day.isoformat() if year else day.isoformat()[4:])
     return dates

@@ -8,7 +8,7 @@ fault of the tool, not a mistake of the agent.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -111,6 +111,7 @@ class SimulatedTools:
                     message = answer.get("message", answer["error"])
                     raise Refused(answer["error"], message)
                 changes = [self._checked(tool, state, change) for change in answer["changes"]]
+                _check_once(answer["changes"])
                 self._check_result(tool, answer["result"])
             except ValueError as problem:
                 reason = str(problem)
@@ -214,7 +215,14 @@ class SimulatedTools:
             field = entity.by_name.get(name)
             if field is None:
                 raise ValueError(f"{entity.name} has no field {name!r:.100} that can change")
-            if not compiled_schema(field.kind.schema()).is_valid(value):
+            if not compiled_schema(field.kind.schema(), formats=True).is_valid(value):
                 raise ValueError(f"{entity.name}.{name} cannot be {value!r:.100}")
             if isinstance(field.kind, Reference) and state.get(field.kind.entity, value) is None:
                 raise ValueError(f"{entity.name}.{name} refers to nothing: {value!r:.60}")
+
+
+def _check_once(changes: Sequence[Mapping[str, Any]]) -> None:
+    """ValueError where a row changes twice: each change was checked against the rows before."""
+    rows = [(change["entity"], change["key"]) for change in changes if change["key"] is not None]
+    if len(rows) != len(set(rows)):
+        raise ValueError("a row is changed twice; put all that changes in it into one change")

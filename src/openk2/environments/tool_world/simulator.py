@@ -1,14 +1,17 @@
 """One episode of a tool world: tools called over a state, all of it logged (section 3.1.1)."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from openk2.core.errors import UserError
 from openk2.core.records import Message, Score, ToolSpec
+from openk2.core.terminal import printable
 from openk2.environments.tool_world.faults import NO_FAULTS, FaultInjector, FaultPlan
 from openk2.environments.tool_world.operators import Refused, Tool, ToolUnavailable
 from openk2.environments.tool_world.oracle import what_is_left
-from openk2.environments.tool_world.scoring import allowance, collateral, missing, said
+from openk2.environments.tool_world.scoring import collateral, missing, rivals, said
 from openk2.environments.tool_world.spec import ArgumentChecker, ToolExecutor, ToolResult
 from openk2.environments.tool_world.state import Change, Event, State
 from openk2.environments.tool_world.tasks import ToolTask, find_domain, make_task
@@ -24,7 +27,8 @@ class ToolSimulator:
     faults   which faults are injected; none by default
     tools    names of the tools there are, all of the domain by default
     played   tools to run instead of the domain's own, e.g. those of SimulatedTools
-    others   further executors, e.g. MCP sessions; their calls are logged, their state is their own
+    others   further executors, e.g. MCP sessions; their calls are logged, their state is their own.
+             UserError where a name is taken: a server must not stand in for the world's own tools
 
     Implements `ToolExecutor`. Deterministic given (task, seed, the calls made).
     """
@@ -45,9 +49,13 @@ class ToolSimulator:
         every = self.domain.tools if played is None else played
         chosen = every if tools is None else {name: every[name] for name in tools}
         self._tools: Mapping[str, Tool] = chosen
+        names = [*chosen, *(name for other in others for name in other.tools)]
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise UserError(f"two executors have a tool {printable(twice[0])!r}; leave one out")
         self._others = {name: other for other in others for name in other.tools}
         own = tools is None and not others
-        self._checker = self.domain.checker if own else ArgumentChecker(self.tools)
+        self._checker = self.domain.checker if own else ArgumentChecker(self.tools, formats=True)
         self._policies = {
             name: [policy for policy in self.domain.policies if name in policy.tools]
             for name in chosen
@@ -158,8 +166,11 @@ class ToolSimulator:
         found = self.state.diff()
         absent = missing(self.domain.entity, expected, found)
         surplus = collateral(self.domain.entity, expected, found)
-        allowed = allowance(len(tells))
-        untold = [value for value in tells if not said(value, messages, allowed)]
+        untold = [
+            value
+            for value in tells
+            if not said(value, messages, len(tells), rivals(value, self.state))
+        ]
         broken = sorted({name for event in self.events for name in event.violations})
         parts = {
             "state": float(not absent),

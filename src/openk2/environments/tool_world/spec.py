@@ -71,14 +71,16 @@ class ToolExecutor(Protocol):
 class ArgumentChecker:
     """Checks the arguments of a fixed set of tools against their schemas.
 
+    formats   whether "format" in a schema is checked, too: no 30 February
+
     Raises ValueError, naming the tool, for a schema that is not one.
     """
 
-    def __init__(self, tools: Mapping[str, ToolSpec]) -> None:
+    def __init__(self, tools: Mapping[str, ToolSpec], *, formats: bool = False) -> None:
         self._validators = {}
         for name, spec in tools.items():
             try:
-                self._validators[name] = compiled_schema(spec.parameters)
+                self._validators[name] = compiled_schema(spec.parameters, formats=formats)
             except ValueError as error:
                 raise ValueError(f"tool {name}: of its parameters, {error}") from None
 
@@ -99,7 +101,7 @@ class ArgumentChecker:
                 "invalid_arguments", str(problem) or "the arguments are nested too deeply"
             )
         if error is not None:
-            place = "/".join(str(step) for step in error.instance_path)
+            place = "/".join(str(step) for step in error.instance_path)[:300]
             return _mistake("invalid_arguments", f"{place or 'arguments'}: {error.message[:300]}")
         return dict(found)
 

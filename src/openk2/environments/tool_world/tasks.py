@@ -10,6 +10,7 @@ import functools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from openk2.core.errors import UserError
@@ -46,7 +47,7 @@ class Rubric:
 class ToolTask:
     """Something that a user wants in a world, with the proof that it can be had.
 
-    world       seed of the initial state
+    world       seed of the initial state; `today` the date in it
     goals       what the user wants; `variables` the rows that it is about, "user" being the user
     plan        the calls that do it, with the values that they carried
     expected    what the plan changed; `tells` what it had to say
@@ -58,6 +59,7 @@ class ToolTask:
     split: str
     difficulty: float
     world: str
+    today: date
     goals: tuple[Goal, ...]
     variables: Mapping[str, Variable]
     plan: tuple[PlannedCall, ...]
@@ -161,6 +163,7 @@ def _attempt(
         split,
         difficulty,
         world,
+        state.today,
         goals,
         variables,
         outcome.calls,

@@ -15,6 +15,7 @@ from typing import Any
 
 from openk2.environments.base import seeded_random
 from openk2.environments.tool_world.goals import ACTOR, Goal
+from openk2.environments.tool_world.scoring import MAX_SAID
 from openk2.environments.tool_world.tasks import ToolTask, find_domain
 from openk2.environments.tool_world.writing import SetField
 
@@ -144,28 +145,52 @@ def _other_wish(task: ToolTask, goal: Goal, rng: random.Random) -> str | None:
             continue
         kind = domain.entity[operator.entity].by_name[operator.field].kind
         said = kind.say(goal.arguments[operator.field])
-        other = kind.say(kind.draw(rng, {}, domain.world(task.world).today))
+        other = kind.say(kind.draw(rng, {}, task.today))
         if other != said and goal.request.count(said) == 1 and goal.kind == "write":
             return goal.request.replace(said, other)
     return None
 
 
 QUESTION = re.compile(
-    r"\?|\b(?:please (?:provide|tell|give|share|confirm)|could you|may i have)\b", re.I
-)
-CONFIRMATION = re.compile(
-    r"\b(?:confirm|shall i|should i|do you want me|would you like me|is that (?:right|correct)|"
-    r"go ahead|proceed|\(yes/no\)|yes or no)\b",
+    r"\?|\b(?:please (?:provide|tell|give|share|confirm)|could you|may i have|"
+    r"i(?:'ll| will|'d| would)?(?: first)? need (?:your|to know|the)|need you to)\b",
     re.I,
 )
+DECISION = re.compile(
+    r"\b(?:shall i|should i|do you want me|would you like me|(?:right|correct)\?|"
+    r"is that (?:right|correct)|is this (?:right|correct))",
+    re.I,
+)
+CONFIRMATION = re.compile(
+    rf"{DECISION.pattern}|\b(?:confirm|go ahead|proceed|yes or no)\b|\(yes/no\)", re.I
+)
+ABOUT_YOU = re.compile(
+    r"\b(?:who (?:you are|are you|am i)|identify|verify (?:you\b|your)|your account|yourself)", re.I
+)
+ABOUT_YOURS = re.compile(r"\b(?:your|account|customer)\b", re.I)
 TRIED = re.compile(
-    r"\b(?:done|complete[d]?|has been|have been|is now|are now|i(?:'ve| have)|unable|can(?:no|')t|"
-    r"not (?:possible|allowed|permitted)|denied|successfully|updated|here (?:is|are)|"
+    r"\b(?:done|complete[d]?|all set|has been|have been|is now|are now|i(?:'ve| have)|unable|"
+    r"can(?:not|'t)|(?:won't|not) be able|"
+    r"(?:\w+n't|not) (?:possible|allow(?:ed)?|permit(?:ted)?|eligible)|"
+    r"denied|forbid(?:s|den)?|successfully|here (?:is|are)|"
+    r"(?:i|was|were|it's|order|now) (?:\w{3,20}ed|sent|paid|set|put|made|moved)|"
+    r"(?:cancel|chang|updat|book|remov|delet|add|creat|mov|schedul|transferr)(?:l?ed)|"
     r"(?:is|are|was|were|comes to|adds up to) [\w$-]*\d)",
     re.I,
 )
+ANNOUNCED = re.compile(
+    r"\b(?:(?:one|just a) (?:moment|second|minute)|hold on|bear with me|please wait|"
+    r"let me (?:just |first |now |quickly )?(?:look|check|find|search|pull|see|get|do|start)|"
+    r"i(?:'ll| will|'m going to) (?:just |first |now )?(?:look|check|find|search|pull|see|get)|"
+    r"i(?:'ve| have)(?: now| successfully)? (?:found|located|received|noted|got|pulled up) "
+    r"(?:your|the) [a-z ]{0,40}(?:[.!,;]|$)|i(?:'ve| have) (?:got )?(?:your|all)|"
+    r"thank(?:s| you) for (?:providing|confirming|sharing))",
+    re.I,
+)
 NOT_FOUND = re.compile(
-    r"\b(?:not find|no (?:account|record|match|customer)|not found|no \w+ with)", re.I
+    r"(?:\bnot |n't |\bunable to |\bfailed to )(?:find|locate|be found)|"
+    r"\bno (?:account|record|match|customer)|\bnot found|\bno \w+ (?:with|under)",
+    re.I,
 )
 MORE = re.compile(r"\b(?:anything else|something else|else (?:i|you)|further help)\b", re.I)
 SECRETS = re.compile(r"\b(?:password|pin code|social security|card number|cvv)\b", re.I)
@@ -200,23 +225,14 @@ class ScriptedUser(UserSimulator):
     def reply(self, said: str) -> UserTurn:
         mind = self._mind
         mind["turn"] += 1
-        asked = QUESTION.search(said) is not None and not MORE.search(said)
+        heard = re.sub(r"e-mail", "email", said[:MAX_SAID].replace("\u2019", "'"), flags=re.I)
         if mind["to_correct"]:
             return UserTurn(self._correct())
-        words = (*self.wishes.identity, "who you are", "your account", "identify", "verify")
-        about_me = any(re.search(rf"\b{re.escape(word)}\b", said, re.I) for word in words)
-        if self.wishes.identity and (
-            (asked and about_me and not CONFIRMATION.search(said)) or NOT_FOUND.search(said)
-        ):
-            mind["wrong"] = mind["wrong"] and not mind["identified"]
-            return UserTurn(self._identity())
-        if asked and SECRETS.search(said):
-            return UserTurn("I would rather not give you that.")
-        if asked and CONFIRMATION.search(said):
-            return UserTurn("Yes, please go ahead.")
-        if asked:
-            return UserTurn(self._explain())
-        if TRIED.search(said) or MORE.search(said):
+        answer = self._answer(heard)
+        if answer:
+            return UserTurn(answer)
+        announced = ANNOUNCED.search(heard) is not None
+        if (TRIED.search(heard) and not announced) or MORE.search(heard):
             if mind["told"] < len(self.wishes.requests):
                 return UserTurn(f"One more thing. {self._bring()}")
             return UserTurn(self.persona.thanks, done=True)
@@ -224,6 +240,30 @@ class ScriptedUser(UserSimulator):
         if mind["waited"] > self.persona.patience:
             return UserTurn("This takes too long. Goodbye.", done=True)
         return UserTurn("Okay. Tell me when it is done.")
+
+    def _answer(self, heard: str) -> str:
+        """What there is to say to a question; nothing where none was asked."""
+        mind, identity = self._mind, self.wishes.identity
+        asked = QUESTION.search(heard) is not None and not MORE.search(heard)
+        labelled = any(re.search(rf"\b{re.escape(label)}\b", heard, re.I) for label in identity)
+        about_me = labelled or ABOUT_YOU.search(heard) is not None
+        # Who mistyped says so as soon as anybody looks at it again.
+        doubted = (mind["wrong"] and mind["identified"]) or not DECISION.search(heard)
+        if identity and asked and about_me and doubted:
+            return self._identity()
+        if identity and NOT_FOUND.search(heard) and (mind["wrong"] or not mind["identified"]):
+            return self._identity()
+        if not asked:
+            return ""
+        if SECRETS.search(heard):
+            return "I would rather not give you that."
+        if CONFIRMATION.search(heard):
+            # A user who waves everything through would share the blame for what was not wished.
+            return "Yes, if it is what I asked for, please go ahead."
+        answer = self._explain()
+        if identity and not mind["identified"] and ABOUT_YOURS.search(heard):
+            answer += " " + self._identity()
+        return answer
 
     def faults(self) -> list[UserFault]:
         """None: whoever leaves after waiting in vain has done nothing wrong."""
@@ -254,6 +294,7 @@ class ScriptedUser(UserSimulator):
 
     def _identity(self) -> str:
         facts = dict(self.wishes.identity)
+        self._mind["wrong"] = self._mind["wrong"] and not self._mind["identified"]
         if self._mind["wrong"]:
             label = next(iter(facts))
             facts[label] = _mistyped(facts[label], self._rng("typing"))

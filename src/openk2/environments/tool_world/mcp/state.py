@@ -5,12 +5,14 @@ every machine and a log replays in another folder.
 """
 
 import base64
+import itertools
 import os
 import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -22,6 +24,7 @@ __all__ = ["DEPTH", "SHOWN", "StateFolder"]
 
 SHOWN = "/state"
 DEPTH = 32  # of folders in one another
+GONE_S = 10.0  # until the last process of a killed server has ended
 # A text that is a path as a whole: what is written into a file stays as it was said.
 SHOWN_PATH = re.compile(r"(file://)?/state(/[^\n]*)?")
 # A folder of a snapshot, beside the files' contents.
@@ -80,28 +83,47 @@ class StateFolder:
                 target.write_bytes(base64.b64decode(content))
 
     def remove(self) -> None:
-        """Delete it, whatever the server, which is gone, left there; again does nothing.
+        """Delete it, whatever the server left there; again does nothing.
 
-        Every folder is moved up before it is emptied: they may be nested too deep for any path.
+        A server that was killed may write for the moment until the kernel is done with it.
         """
         if not self.path.exists():
             return
         waste = tempfile.mkdtemp(prefix="k2-mcp-", dir=self.path.parent)
-        left, emptied = [str(self.path)], 0
-        while left:
-            source, folder = left.pop(), f"{waste}/{emptied}"
-            os.chmod(source, 0o700)
-            os.rename(source, folder)
-            emptied += 1
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        left.append(entry.path)
-                    else:
-                        os.unlink(entry.path)
-        for number in range(emptied):
-            os.rmdir(f"{waste}/{number}")
-        os.rmdir(waste)
+        left, numbers = [str(self.path)], itertools.count()
+        late = time.monotonic() + GONE_S
+        while True:
+            try:
+                _empty(waste, left, numbers)
+                return
+            except OSError:
+                if time.monotonic() > late:
+                    raise
+            time.sleep(0.05)
+            left = [str(self.path)] if self.path.exists() else []
+            left += [entry.path for entry in os.scandir(waste)]
+
+
+def _empty(waste: str, left: list[str], numbers: Iterator[int]) -> None:
+    """Delete these folders and `waste`, an empty folder beside them.
+
+    Every folder is moved up before it is emptied: they may be nested too deep for any path.
+    """
+    flat = []
+    while left:
+        source, folder = left.pop(), f"{waste}/{next(numbers)}"
+        os.chmod(source, 0o700)
+        os.rename(source, folder)
+        flat.append(folder)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(entry.path)
+                else:
+                    os.unlink(entry.path)
+    for folder in flat:
+        os.rmdir(folder)
+    os.rmdir(waste)
 
 
 def _collect(folder: int, place: PurePosixPath, found: dict[str, str | None]) -> None:
