@@ -13,6 +13,7 @@ from functools import partial
 
 from benchmarks.table import Table, verdict
 from benchmarks.timing import Timing, interleaved
+from openk2.environments.registry import VerifiableEnvironments
 from openk2.environments.tool_world import DOMAINS, ToolSimulator, make_task
 
 __all__ = ["run"]
@@ -29,7 +30,7 @@ def run(rounds: int, episodes: int = EPISODES, resets: int = RESETS) -> list[Tab
         simulators = [ToolSimulator(make_task(name, index)) for index in range(episodes)]
         calls[name] = sum(len(simulator.task.plan) for simulator in simulators) * REPEATS
         works[f"{name} calls"] = partial(_play, simulators)
-        works[f"{name} resets"] = partial(_reset, name, resets)
+        works[f"{name} resets"] = partial(_reset, name, episodes, resets)
     peer = _McpLookUps()
     works["mcp"] = partial(peer.call, MCP_CALLS)
     timings = interleaved(works, rounds)
@@ -61,10 +62,12 @@ def _play(simulators: list[ToolSimulator]) -> None:
                 simulator.call(call.tool, call.arguments)
 
 
-def _reset(name: str, count: int) -> None:
-    domain = DOMAINS[name]
-    for seed in range(count):
-        domain.world(f"benchmark-{seed}").close()
+def _reset(name: str, episodes: int, count: int) -> None:
+    """Whole episodes: a world, its tools, a user's first message."""
+    world = VerifiableEnvironments()[f"tool_world.{name}"]
+    tasks = [world.task(index) for index in range(episodes)]  # made before, and remembered
+    for number in range(count):
+        world.reset(tasks[number % episodes], number)
 
 
 def _rate(timing: Timing, count: int) -> str:
