@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from openk2.environments.base import split_of
 from openk2.environments.verifiers.coding.mutations import (
     KINDS_OF_BUGS,
     Runaway,
@@ -183,3 +184,11 @@ def test_repositories_have_two_to_five_modules_and_grow_with_difficulty() -> Non
         sizes.append(len(repository.files()) - 1)
         assert 2 <= sizes[-1] <= 5
     assert sizes[0] < sizes[1]
+
+
+def test_what_one_split_shows_no_other_asks_for() -> None:
+    for split in ("train", "test"):
+        for index in range(3):
+            stored = RepairProblems().task(index, split, 0.5).truth
+            for chain in RepairProblem.from_json(stored).repository.chains:
+                assert split_of("coding.functions", chain.identity()) == split

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openk2.core.records import Score
-from openk2.environments.base import Problem, Task, VerifiableEnvironment
+from openk2.environments.base import Problem, Task, VerifiableEnvironment, split_of
 from openk2.environments.verifiers.coding.grading import judge_calls, no_code, same_value
 from openk2.environments.verifiers.coding.mutations import bug_sites
 from openk2.environments.verifiers.coding.patches import (
@@ -21,7 +21,7 @@ from openk2.environments.verifiers.coding.patches import (
     patched,
     stated_changes,
 )
-from openk2.environments.verifiers.coding.problems import ChainProblem, canonical, draw_problem
+from openk2.environments.verifiers.coding.problems import ChainProblem, draw_problem
 from openk2.environments.verifiers.coding.repository import Bug, Repository
 from openk2.environments.verifiers.coding.steps import KINDS
 
@@ -71,13 +71,6 @@ class RepairProblem:
     bugs: tuple[Bug, ...]
     visible: Mapping[str, Sequence[int]]
 
-    def identity(self) -> str:
-        """What is built and what is broken, whatever its names."""
-        named = dict(zip(self.repository.names, "abcdef", strict=False))
-        chains = [chain.chain.to_json() for chain in self.repository.chains]
-        bugs = [[named.get(one.function, one.function), one.kind, one.node] for one in self.bugs]
-        return canonical([chains, sorted(bugs)])
-
     def failing(self) -> list[str]:
         """The names of visible tests that fail, one for each bug."""
         shown, _ = self.repository.calls(self.visible)
@@ -115,10 +108,13 @@ class RepairProblems(VerifiableEnvironment):
     """Packages of two to five modules with one to three bugs of known kinds."""
 
     name = "coding.repair"
+    # What a prompt shows in full must not be what another split asks to be written.
+    twin = "coding.functions"
 
     def generate(self, rng: random.Random, difficulty: float) -> Problem:
         problem = _draw(rng, difficulty)
-        return Problem(_prompt(rng, problem), problem.to_json(), problem.identity())
+        first = problem.repository.chains[0]
+        return Problem(_prompt(rng, problem), problem.to_json(), first.identity())
 
     def grade(self, truth: Mapping[str, Any], response: str) -> Score:
         if len(response) > LONGEST_RESPONSE:
@@ -160,7 +156,7 @@ def _draw(rng: random.Random, difficulty: float) -> RepairProblem:
     """A package whose every bug fails a visible and a hidden test of its own function."""
     count = 1 + round(2 * difficulty)
     while True:
-        chains = tuple(draw_problem(rng, difficulty, tuple(KINDS)) for _ in range(count))
+        chains = _draw_chains(rng, difficulty, count)
         names = tuple(rng.sample(PIPELINE_NAMES, count))
         repository = Repository(rng.choice(PACKAGES), chains, names, rng.getrandbits(48))
         members = repository.members
@@ -181,6 +177,17 @@ def _draw(rng: random.Random, difficulty: float) -> RepairProblem:
                     break
         if len(bugs) == len(chosen):
             return RepairProblem(repository, tuple(bugs), visible)
+
+
+def _draw_chains(rng: random.Random, difficulty: float, count: int) -> tuple[ChainProblem, ...]:
+    """Chains of one split of coding.functions."""
+    chains: list[ChainProblem] = []
+    while len(chains) < count:
+        chain = draw_problem(rng, difficulty, tuple(KINDS))
+        splits = {split_of("coding.functions", one.identity()) for one in (chain, *chains)}
+        if len(splits) == 1:
+            chains.append(chain)
+    return tuple(chains)
 
 
 def _prompt(rng: random.Random, problem: RepairProblem) -> str:
