@@ -149,6 +149,8 @@ def _attempt(
         outcome = carry_out(domain, world, variables, goals)
     except Unsolvable:
         return None
+    if any(type(value) in (int, float) and value == 0 for value in outcome.tells):
+        return None  # "no" and "none" say it without anybody having looked
     if _order_matters(domain, world, variables, goals, outcome):
         return None
     names = tuple(dict.fromkeys(call.tool for call in outcome.calls))
