@@ -12,7 +12,7 @@ from openk2.environments.blocking import BlockingGenerator
 from openk2.environments.tool_world import DOMAINS, ToolSimulator, make_task
 from openk2.environments.tool_world.operators import Refused
 from openk2.environments.tool_world.simulated import SimulatedTools
-from openk2.environments.tool_world.state import State
+from openk2.environments.tool_world.state import Change, State
 
 RETAIL = DOMAINS["retail"]
 Answer = Callable[[Sequence[Message]], str]
@@ -40,6 +40,16 @@ class Undo(Exception):
     pass
 
 
+def merged(changes: Sequence[Change]) -> list[Change]:
+    """One change a row: from before the first to after the last."""
+    rows: dict[tuple[str, str], Change] = {}
+    for change in changes:
+        place = (change.entity, change.key)
+        first = rows.get(place, change)
+        rows[place] = Change(*place, first.before, change.after)
+    return list(rows.values())
+
+
 def truthful(state: State) -> Answer:
     """Plays a tool as its own code would: runs it, tells what it did, and takes it back."""
 
@@ -50,7 +60,7 @@ def truthful(state: State) -> Answer:
         try:
             with state.recording() as changes:
                 found = {"result": tool.run(state, asked["arguments"]), "changes": []}
-                for change in changes:
+                for change in merged(changes):
                     key = state.entities[change.entity].key
                     fields = {n: v for n, v in (change.after or {}).items() if n != key}
                     kind = "delete" if change.after is None else "update"
